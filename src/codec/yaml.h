@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* YAML (libyaml) into values with positions. JSON is a subset, so it reads JSON too.
+ *
+ * Safe on hostile input: depth at most YAML_MAX_DEPTH, bytes and nodes bounded, aliases and tags
+ * refused (they are how a small file becomes a large one), duplicate keys refused, UTF-8 checked. */
+#pragma once
+
+#include "codec/value.h"
+
+#define YAML_MAX_DEPTH 64
+#define YAML_MAX_BYTES (4u << 20)
+#define YAML_MAX_NODES 1000000u
+
+/* Decodes every document of the text. *ret_documents is an array in the arena; empty documents are
+ * skipped. file names the source in positions and messages. On -EINVAL the error says what and
+ * *ret_where holds the position (ret_where may be NULL). */
+int yaml_decode(struct arena *arena, const char *file, const char *text, size_t len,
+                struct value ***ret_documents, size_t *ret_n, struct position *ret_where, struct err **err);

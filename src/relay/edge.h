@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The edge interface: everything that faces nodes (docs/protocol.md). skerry-relay serves it in a region,
+ * skerry-server embeds it; nodes cannot tell the difference.
+ *
+ * The edge speaks HTTP with nodes (and with relays, when a server embeds it), knows who is connected,
+ * and fans events out. What it cannot answer itself it asks its backend: the server's core, or a
+ * relay's upstream link. All calls and callbacks happen on the loop's thread. */
+#pragma once
+
+#include <jansson.h>
+
+#include "crypto/spiffe_id.h"
+#include "net/http_server.h"
+
+struct edge;
+
+/* Answers a backend request, once, now or later: status 200 with a JSON body (reference taken), or an
+ * HTTP error status with code and message. */
+struct edge_reply;
+void edge_reply_json(struct edge_reply *r, json_t *body);
+void edge_reply_error(struct edge_reply *r, int status, const char *code, const char *message);
+
+struct edge_peer {        /* who speaks */
+        const char *name; /* node or relay name */
+        bool is_relay;
+        const char *serial; /* of its certificate */
+        const char *address;
+};
+
+struct edge_backend {
+        void *arg;
+        /* Join token + CSR, from a machine without a certificate. */
+        void (*enrol)(void *arg, const json_t *request, const char *address, struct edge_reply *reply);
+        /* New certificate against proof of the old key; may come through a relay. */
+        void (*renew)(void *arg, const json_t *request, struct edge_reply *reply);
+        /* A node came or went. via: the relay's name, or NULL when it is connected here. version: the
+         * assignment it holds already (0: none). Disconnects carry version 0. */
+        void (*presence)(void *arg, const char *node, bool connected, const char *via, const char *address,
+                         int64_t version);
+        /* A node's status report (docs/protocol.md); validated only as a JSON object. */
+        void (*status)(void *arg, const char *node, const char *via, const json_t *status);
+        /* A relay's own link came or went (server only; may be NULL). */
+        void (*relay_presence)(void *arg, const char *relay, bool connected, const char *address);
+        /* Opens an object by digest: calls done once with a descriptor or -Exxx (-ENOENT: unknown,
+         * -EHOSTUNREACH: not in the cache and upstream away). */
+        void (*object)(void *arg, const char *sha256, void (*done)(void *done_arg, int fd), void *done_arg);
+        /* May this certificate still speak? false: revoked or unknown. */
+        bool (*admit)(void *arg, const struct edge_peer *peer);
+        /* Trust bundle and assignment keys as the protocol's "bundle" body; new reference or NULL. */
+        json_t *(*bundle)(void *arg);
+};
+
+struct edge_options {
+        const char *address;    /* "127.0.0.1:8444" */
+        struct tls_config *tls; /* TLS_PEER_OPTIONAL: enrolment has no certificate yet */
+        const char *trust_domain;
+        msec_t heartbeat_ms; /* 0: 240 s */
+        bool accept_relays;  /* server: true */
+        struct http_limits limits;
+};
+
+int edge_start(struct loop *l, const struct edge_options *o, const struct edge_backend *backend,
+               struct edge **ret, struct err **err);
+uint16_t edge_port(const struct edge *e);
+void edge_stop(struct edge *e, void (*done)(void *arg), void *arg); /* graceful; frees */
+
+/* Sends an event line to a node wherever it is connected (directly or through a relay): `type` of the
+ * protocol, body (reference taken; "type" and, through a relay, "node" are added). false: not connected
+ * now. Lines to a stalled peer are bounded: the newest assignment replaces older ones. */
+bool edge_send(struct edge *e, const char *node, const char *type, json_t *body);
+/* To every directly connected peer (and so, through relays, to all). */
+void edge_broadcast(struct edge *e, const char *type, json_t *body);
+/* Closes a peer's connections (revocation): a node's anywhere, or a relay's. */
+void edge_drop(struct edge *e, enum identity_kind kind, const char *name);
+
+struct edge_stats {
+        uint64_t nodes_direct, nodes_via_relay, relays, events_sent, status_received, objects_served;
+        struct http_server_stats http;
+};
+void edge_stats(const struct edge *e, struct edge_stats *ret);
