@@ -13,10 +13,14 @@ int file_read(const char *path, size_t limit, char **ret_data, size_t *ret_len, 
  * temporary file beside it, write, fchmod, fsync, rename, fsync of the folder. */
 int file_write_atomic(const char *path, const void *data, size_t len, mode_t mode, struct err **err);
 
+/* Is this the name of a temporary file that an interrupted write left behind (".NAME.skerry-XXXXXXXX")? */
+bool file_name_is_temporary(const char *name) _pure_;
+
 /* mkdir -p; existing folders are fine, their mode is left alone. */
 int dir_make(const char *path, mode_t mode, struct err **err);
 
-/* Removes a file, or a folder with all below it, never following a symlink. Absent is success. */
+/* Removes a file, or a folder with all below it, never following a symlink and never crossing into a
+ * mounted file system (-EBUSY). Absent is success. */
 int path_remove(const char *path, struct err **err);
 
 /* Joins with one slash; NULL when memory is out. */
@@ -56,3 +60,15 @@ int root_dir_read(struct root_dir *r, const char *path, size_t limit, char **ret
                   struct stat *ret_stat, struct err **err);
 /* Unlinks a file or symlink; absent is success. */
 int root_dir_unlink(struct root_dir *r, const char *path, struct err **err);
+/* As path_remove(), beneath the root; the root itself cannot be removed (-EINVAL). */
+int root_dir_remove(struct root_dir *r, const char *path, struct err **err);
+
+/* Calls visit for everything beneath path ("" or "/": the root), folders before what is in them, names in
+ * byte order, symlinks as themselves. Paths are relative to the root. A non-zero return of visit ends the
+ * walk and is returned, except ROOT_DIR_SKIP for a folder: its contents are left out. Folders nested deeper
+ * than ROOT_DIR_MAX_DEPTH are -ELOOP. */
+#define ROOT_DIR_SKIP 1
+#define ROOT_DIR_MAX_DEPTH 64
+int root_dir_walk(struct root_dir *r, const char *path,
+                  int (*visit)(void *arg, const char *path, const struct stat *st), void *arg,
+                  struct err **err);
