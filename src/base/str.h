@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Strings: comparison, splitting, numbers, durations, UTF-8, and the nearest known name. */
+/* Strings: comparison, splitting, numbers, durations, and the nearest known name. */
 #pragma once
 
 #include "base/macros.h"
+#include "base/utf8.h"
 
 static inline bool str_is_empty(const char *s) {
         return !s || !*s;
@@ -29,11 +30,6 @@ int str_to_i64(const char *s, int64_t *ret);
 int str_to_duration_ms(const char *s, int64_t *ret_ms);
 /* "1h30m", "45s", "250ms"; at most two units. Writes at most size bytes, always terminated. */
 const char *duration_format(int64_t ms, char *out, size_t size);
-
-/* Valid UTF-8 per RFC 3629 (no overlongs, no surrogates)? */
-bool utf8_is_valid(const char *s, size_t len);
-/* Columns a terminal needs (East Asian wide counts two, combining zero; invalid bytes one each). */
-size_t utf8_width(const char *s, size_t len);
 
 /* A DNS label: 1-63 of [a-z0-9-], starting and ending with a letter or digit (RFC 1123). */
 bool name_is_dns_label(const char *s) _pure_;
