@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as a person meets it."""
+import json
+import pathlib
+import subprocess
+
+import fleets
+import pytest
+from test_rollout import start_fleet
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAMS = ["src/cli/skerry", "src/server/skerry-server", "src/relay/skerry-relay", "src/agent/skerry-agent"]
+
+
+def run(build, *words, **options):
+    return subprocess.run([str(build / words[0]), *map(str, words[1:])], capture_output=True, text=True, **options)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_version_and_man_page(build, program):
+    shown = run(build, program, "--help")
+    assert shown.returncode == 0 and "usage" in shown.stdout.lower()
+    assert run(build, program, "--version").stdout.split()[1].count(".") == 2
+    page = run(build, program, "--help-man")
+    assert page.returncode == 0 and page.stdout.startswith(".")
+    rendered = subprocess.run(["man", "-l", "-"], input=page.stdout, capture_output=True, text=True,
+                              env={"LC_ALL": "C", "MANPAGER": "cat", "PATH": "/usr/bin:/bin"})
+    assert "NAME" in rendered.stdout and pathlib.Path(program).name in rendered.stdout
+    assert "EXIT STATUS" in rendered.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_scripts_parse(build, program, shell):
+    script = run(build, program, "--help-completion", shell)
+    assert script.returncode == 0 and script.stdout
+    if shell == "bash":
+        checked = subprocess.run(["bash", "-n"], input=script.stdout, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stderr
+
+
+def test_wrong_usage_says_what_is_near(build):
+    result = run(build, "src/cli/skerry", "rolout", "status")
+    assert result.returncode == 64 and "rollout" in result.stderr
+    result = run(build, "src/cli/skerry", "get", "nodes", "--selektor", "a=b")
+    assert result.returncode == 64 and "--selector" in result.stderr
+
+
+def test_validate_shows_every_fault_at_once(build, tmp_path):
+    (tmp_path / "fleet.yaml").write_text("""\
+apiVersion: skerry/v1alpha1
+kind: Fleet
+metadata: {name: Shops}
+spec:
+  selector: {matchLabels: {role: shop}}
+  template:
+    aps: [web]
+    apps: [wev]
+---
+apiVersion: skerry/v1alpha1
+kind: App
+metadata: {name: web}
+spec:
+  driver: proces
+""")
+    result = run(build, "src/cli/skerry", "validate", tmp_path)
+    assert result.returncode == 1
+    text = result.stdout + result.stderr
+    for place, words in [("fleet.yaml:3:", "Shops"), ("fleet.yaml:7:5", "aps"), ("fleet.yaml:8:", "wev"), ("fleet.yaml:14:", "proces")]:
+        assert place in text and words in text
+    assert "apps" in text and "process" in text
+    machine = json.loads(run(build, "src/cli/skerry", "validate", tmp_path, "-o", "json").stdout)
+    assert len([d for d in machine["diagnostics"] if d["severity"] == "error"]) >= 4
+
+
+def test_the_example_and_a_fresh_repository_are_valid(build, tmp_path):
+    assert run(build, "src/cli/skerry", "validate", ROOT / "examples/fleet").returncode == 0
+    assert run(build, "src/cli/skerry", "init", tmp_path / "new").returncode == 0
+    result = run(build, "src/cli/skerry", "validate", tmp_path / "new")
+    assert result.returncode == 0, result.stdout + result.stderr
+    again = run(build, "src/cli/skerry", "init", tmp_path / "new")
+    assert again.returncode != 0, "it does not write over what is there"
+
+
+def test_plan_tells_what_would_change(lab, fleet_repository):
+    start_fleet(lab, fleet_repository, ["a", "b"])
+    same = lab.cli("plan", fleet_repository.tree, "--server", check=False)
+    assert same.returncode == 0, same.stdout + same.stderr
+    fleets.write(fleet_repository, text="two")
+    changed = lab.cli("plan", fleet_repository.tree, "--server", check=False)
+    assert changed.returncode == 2
+    for words in ("web", "canary", "rest", "two"):
+        assert words in changed.stdout
+    plan = json.loads(lab.cli("plan", fleet_repository.tree, "--server", "-o", "json", check=False).stdout)
+    assert plan["fleets"][0]["name"] == "edge"
+    fleet_repository.write("edge/fleet.yaml", "kind: [\n")
+    assert lab.cli("plan", fleet_repository.tree, "--server", check=False).returncode == 1
+
+
+@pytest.mark.parametrize("kind", ["nodes", "fleets", "apps", "rollouts", "sources", "revisions"])
+def test_every_kind_in_every_form(lab, fleet_repository, kind):
+    start_fleet(lab, fleet_repository, ["a"])
+    table = lab.cli("get", kind).stdout.splitlines()
+    assert len(table) == 2 and table[0] == table[0].upper()
+    assert len(lab.cli("get", kind, "-o", "wide").stdout.splitlines()) == 2
+    items = lab.cli_json("get", kind)["items"]
+    assert len(items) == 1
+    name = lab.cli("get", kind, "-o", "name").stdout.strip()
+    assert name.split("/")[-1] == items[0]["metadata"]["name"]
+    assert items[0]["metadata"]["name"] in lab.cli("get", kind, "-o", "yaml").stdout
+    assert items[0]["metadata"]["name"] in lab.cli("describe", kind, items[0]["metadata"]["name"]).stdout
+
+
+def test_an_unreachable_server_is_said_plainly(lab):
+    lab.server.stop()
+    result = lab.cli("get", "nodes", check=False)
+    assert result.returncode == 69
+    assert f"127.0.0.1:{lab.api_port}" in result.stderr
+
+
+def test_status_says_loudly_whom_one_trusts(lab):
+    assert "trust" in lab.cli("status").stdout.lower()
+
+
+def test_rollout_status_watch_follows_to_the_end(lab, fleet_repository):
+    start_fleet(lab, fleet_repository, ["a", "b"])
+    fleets.push(lab, fleet_repository, "Second", text="two")
+    watched = lab.cli("rollout", "status", "edge", "--watch")
+    assert "canary" in watched.stdout and "Succeeded" in watched.stdout
+    fleets.push(lab, fleet_repository, "Bad", text="bad", ready="2s")
+    watched = lab.cli("rollout", "status", "edge", "--watch", check=False)
+    assert watched.returncode == 1 and "RolledBack" in watched.stdout and "text" in watched.stdout
