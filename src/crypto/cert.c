@@ -363,8 +363,10 @@ int cert_make_root(struct key *k, const char *domain, msec_t now, char **ret_pem
 static int load_issuer(const char *pem, struct key *key, X509 **ret, struct err **err) {
         _cleanup_(x509_freep) X509 *issuer = NULL;
         int r = parse_first(pem, &issuer, err);
-        if (r < 0)
-                return err_wrap(err, "read issuer");
+        if (r < 0) {
+                err_wrap(err, "read issuer");
+                return r;
+        }
         if (X509_check_ca(issuer) != 1)
                 return openssl_err_set(err, EINVAL, "the issuer's certificate is not one of a CA");
         if (X509_check_private_key(issuer, key_evp(key)) != 1)
@@ -415,8 +417,10 @@ static int check_issuer_domain(const X509 *issuer, const char *spiffe_id, struct
         if (!issuer_id)
                 return 0;
         r = spiffe_id_parse(issuer_id, &issuer_domain, &issuer_path, err);
-        if (r < 0)
-                return err_wrap(err, "read issuer");
+        if (r < 0) {
+                err_wrap(err, "read issuer");
+                return r;
+        }
         if (!str_eq(domain, issuer_domain))
                 return err_set(err, EINVAL, "the CA of trust domain %s cannot issue for %s", issuer_domain,
                                spiffe_id);
@@ -492,8 +496,10 @@ int csr_check(const char *csr_pem, struct key **ret_public, struct err **err) {
                 return openssl_err_set(err, EINVAL, "read the signing request's key");
         _cleanup_(key_freep) struct key *k = NULL;
         int r = key_wrap_evp(evp, &k, err);
-        if (r < 0)
-                return err_wrap(err, "signing request");
+        if (r < 0) {
+                err_wrap(err, "signing request");
+                return r;
+        }
         if (X509_REQ_verify(request, evp) != 1)
                 return openssl_err_set(err, EKEYREJECTED,
                                        "the signing request is not signed by the key it carries");

@@ -78,7 +78,11 @@ static int check_id(const X509 *leaf, const char *domain, char **ret, struct err
 }
 
 int cert_check_svid_leaf(const X509 *leaf, const char *domain, char **ret_spiffe_id, struct err **err) {
-        if (X509_check_ca((X509 *)leaf) != 0)
+        /* Both: X509_check_ca() excuses a CA whose key usage forbids it to sign certificates. */
+        uint32_t flags = X509_get_extension_flags((X509 *)leaf);
+        if (flags & EXFLAG_INVALID)
+                return openssl_err_set(err, EKEYREJECTED, "certificate's extensions are damaged");
+        if ((flags & EXFLAG_CA) || X509_check_ca((X509 *)leaf) != 0)
                 return err_set(err, EKEYREJECTED, "certificate is one of a CA, not of a member");
         int r = check_usage(leaf, err);
         if (r >= 0)
@@ -118,11 +122,15 @@ int cert_verify_svid(const char *chain_pem, const char *bundle_pem, const char *
         _cleanup_(stack_freep) STACK_OF(X509) *roots = NULL;
         _cleanup_(x_freep) char *id = NULL;
         int r = cert_parse_pem(chain_pem, CERT_CHAIN_MAX, &chain, err);
-        if (r < 0)
-                return err_wrap(err, "read certificate");
+        if (r < 0) {
+                err_wrap(err, "read certificate");
+                return r;
+        }
         r = cert_parse_pem(bundle_pem, CERT_BUNDLE_MAX, &roots, err);
-        if (r < 0)
-                return err_wrap(err, "read trust bundle");
+        if (r < 0) {
+                err_wrap(err, "read trust bundle");
+                return r;
+        }
         X509 *leaf = sk_X509_value(chain, 0);
         r = cert_check_svid_leaf(leaf, domain, &id, err);
         if (r < 0)
@@ -134,8 +142,10 @@ int cert_verify_svid(const char *chain_pem, const char *bundle_pem, const char *
         if (now > not_after && grace_ms > 0 && now - not_after <= grace_ms)
                 at = not_after - 1000;
         r = verify_chain(leaf, chain, roots, at, err);
-        if (r < 0)
-                return err_wrap(err, "%s", id);
+        if (r < 0) {
+                err_wrap(err, "%s", id);
+                return r;
+        }
         *ret_spiffe_id = TAKE_PTR(id);
         return 0;
 }

@@ -148,7 +148,9 @@ int key_save(const struct key *k, const char *path, const char *passphrase, stru
                 OPENSSL_cleanse(pem, strlen(pem));
                 free(pem);
         }
-        return r < 0 ? err_wrap(err, "save key %s", path) : 0;
+        if (r < 0)
+                err_wrap(err, "save key %s", path);
+        return r;
 }
 
 /* Never lets OpenSSL ask on the terminal. */
@@ -197,7 +199,9 @@ int key_load(const char *path, const char *passphrase, struct key **ret, struct 
         r = parse_pem(pem, len, passphrase, ret, err);
         OPENSSL_cleanse(pem, len);
         free(pem);
-        return r < 0 ? err_wrap(err, "load key %s", path) : 0;
+        if (r < 0)
+                err_wrap(err, "load key %s", path);
+        return r;
 }
 
 int key_public_pem(const struct key *k, char **ret_pem, struct err **err) {

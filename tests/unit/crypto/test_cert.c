@@ -113,7 +113,7 @@ static void test_leaf_profile(void **state) {
         assert_non_null(strstr(text, "TLS Web Server Authentication, TLS Web Client Authentication\n"));
         assert_non_null(strstr(text, "Basic Constraints: critical\n                CA:FALSE\n"));
         assert_non_null(strstr(text, "Subject Alternative Name: \n                URI:" NODE "\n"));
-        assert_non_null(strstr(text, "CN = shop-1\n"));
+        assert_non_null(strstr(text, "CN=shop-1\n"));
         assert_non_null(X509_get0_subject_key_id(x));
         assert_non_null(X509_get0_authority_key_id(x));
         X509_free(x);
