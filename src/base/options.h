@@ -45,7 +45,11 @@ struct command_spec {
         size_t settings_size; /* bytes of the settings struct */
         size_t min_arguments;
         size_t max_arguments; /* SIZE_MAX: any number */
-        /* Positional completion: "nodes" | "file" | "dir" | NULL ... */
+        /* What the positional arguments are, for completion: one word for each, the last one for all
+         * further ones. "file", "dir", fixed choices with a comma in them ("bash,zsh"), "-" for nothing;
+         * any other word WHAT is asked for by running `<program> __complete WHAT [ARGUMENT...]` with the
+         * positional arguments before it (a command of that name; commands that begin with '_' are not
+         * shown). "kinds objects" */
         const char *completes;
         /* settings as parsed, positional arguments; returns the process's exit code. */
         int (*run)(void *settings, char **arguments, size_t n_arguments);
@@ -58,20 +62,37 @@ struct program_spec {
         const struct option_spec *global_options; /* before or after the subcommand; NULL where none */
         const struct command_spec *commands;      /* ended by a NULL name */
         const char *default_command; /* run when no word is given (daemons), or NULL: print help */
-        const char *man_files, *man_environment, *man_exit_codes, *man_examples; /* roff-free text or NULL */
+        /* Text without roff, or NULL: blank lines part paragraphs, "TERM<tab>what it is" makes a list, lines
+         * that begin with a blank stand as they are. `details` above are written the same way. */
+        const char *man_files, *man_environment, *man_exit_codes, *man_examples;
+        /* "SKERRY_AGENT": SKERRY_AGENT_STATE_DIR sets --state-dir. Holds for global options and those of the
+         * default command. NULL: the environment is not read. */
+        const char *environment_prefix;
+        /* Name of the (global or default command's) string option that names a configuration file: it is
+         * read before the environment and the command line. A file that is only the option's fallback may
+         * be absent. NULL: none. */
+        const char *config_option;
 };
 
 #define EXIT_USAGE 64 /* sysexits.h EX_USAGE: the command line was wrong */
 
-/* Sets fallbacks, then reads `config` (a file of "key: value" lines, may be NULL), the environment
- * (PREFIX_NAME for each option, prefix may be NULL) and argv; later wins. */
+/* Parses argv (argv[0] is skipped) over what settings hold: `--name value`, `--name=value`, `-n value`,
+ * `-nvalue`, bundled switches, `--`. A list given here replaces the list that was there. Required options
+ * must be set by then. ret_positional is a strv of the rest. Later sources win: call options_set_fallbacks(),
+ * then options_read_file(), then options_read_environment(), then this. */
 int options_parse(const struct option_spec *options, void *settings, int argc, char **argv,
                   char ***ret_positional, size_t *ret_n, struct err **err);
+/* Fallbacks must be right: a wrong one is a mistake of ours and ends the process. */
 void options_set_fallbacks(const struct option_spec *options, void *settings);
+/* One value from its text; a list grows by one. -ENOENT for an unknown name, with the nearest one. */
 int options_set(const struct option_spec *options, void *settings, const char *name, const char *value,
                 struct err **err);
-/* "key: value" lines, '#' comments; unknown keys are errors with file:line and the nearest key. */
+/* "key: value" lines, '#' comments, values may be quoted; unknown and repeated keys are errors with file:line
+ * and the nearest key (lists are given by repeating their key). */
 int options_read_file(const struct option_spec *options, void *settings, const char *path, struct err **err);
+/* PREFIX_NAME for each option; lists are comma separated; empty values count as not given. */
+int options_read_environment(const struct option_spec *options, void *settings, const char *prefix,
+                             struct err **err);
 void options_release(const struct option_spec *options, void *settings);
 
 /* A whole program: picks the subcommand, parses, prints help (--help), man page (--help-man, roff) and
