@@ -95,8 +95,7 @@ void *arena_calloc(struct arena *a, size_t n, size_t size) {
         return take(a, total, ALIGNMENT);
 }
 
-char *arena_strndup(struct arena *a, const char *s, size_t n) {
-        size_t len = strnlen(s, n);
+static char *copy_text(struct arena *a, const char *s, size_t len) {
         char *copy = take(a, len + 1, 1);
         if (copy)
                 memcpy(copy, s, len); /* the memory is zeroed: the end is there */
@@ -104,7 +103,11 @@ char *arena_strndup(struct arena *a, const char *s, size_t n) {
 }
 
 char *arena_strdup(struct arena *a, const char *s) {
-        return arena_strndup(a, s, SIZE_MAX - 1);
+        return copy_text(a, s, strlen(s));
+}
+
+char *arena_strndup(struct arena *a, const char *s, size_t n) {
+        return copy_text(a, s, strnlen(s, n));
 }
 
 char *arena_printf(struct arena *a, const char *format, ...) {
@@ -116,7 +119,7 @@ char *arena_printf(struct arena *a, const char *format, ...) {
         if (n < 0)
                 return NULL;
         if ((size_t)n < sizeof(small))
-                return arena_strndup(a, small, (size_t)n);
+                return copy_text(a, small, (size_t)n);
         char *text = take(a, (size_t)n + 1, 1);
         if (!text)
                 return NULL;

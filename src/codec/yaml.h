@@ -12,7 +12,11 @@
 #define YAML_MAX_NODES 1000000u
 
 /* Decodes every document of the text. *ret_documents is an array in the arena; empty documents are
- * skipped. file names the source in positions and messages. On -EINVAL the error says what and
- * *ret_where holds the position (ret_where may be NULL). */
+ * skipped. file names the source in positions and messages. What is wrong with the text, its size
+ * included, is -EINVAL: the error says what, and *ret_where holds the position. With ret_where NULL the
+ * message begins with "file:line:column: " instead. -ENOMEM when memory is out or the arena is full. */
 int yaml_decode(struct arena *arena, const char *file, const char *text, size_t len,
                 struct value ***ret_documents, size_t *ret_n, struct position *ret_where, struct err **err);
+
+/* What the core schema (YAML 1.2.2 section 10.3.2) makes of a plain scalar. */
+enum value_type yaml_plain_type(const char *s, size_t len) _pure_;
