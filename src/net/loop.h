@@ -11,8 +11,11 @@
 
 struct loop;
 
+/* Also ignores SIGPIPE for the process (libuv puts the default back in the processes it starts). */
 int loop_new(struct loop **ret, struct err **err);
-/* Closes what is left and frees. Call after loop_run() returned. */
+/* Closes what is left and frees. Call after loop_run() returned and after everything that lives on the loop
+ * was freed, timers too. Work begun is waited for; its done() and what was posted are still called from here.
+ */
 struct loop *loop_free(struct loop *l);
 DEFINE_CLEANUP(struct loop, loop_free)
 uv_loop_t *loop_uv(struct loop *l);
@@ -20,7 +23,7 @@ const struct clock *loop_clock(struct loop *l);
 
 int loop_run(struct loop *l); /* until loop_stop(); returns the exit code given there */
 void loop_stop(struct loop *l, int exit_code);
-/* on_signal is called for SIGTERM and SIGINT (and SIGHUP); a second SIGINT stops at once. */
+/* on_signal is called for SIGTERM and SIGINT (and SIGHUP); a second SIGINT stops at once, exit code 130. */
 int loop_on_signals(struct loop *l, void (*on_signal)(void *arg, int signal), void *arg);
 
 /* ---- timers: one shot, on the monotonic clock. */
