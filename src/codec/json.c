@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/utf8.h"
+#include "base/str.h"
 #include "codec/yaml.h"
 
 #define DECODE_DEPTH_MAX 64
@@ -459,5 +459,23 @@ int json_read_array(const json_t *o, const char *key, const json_t **ret, struct
         if (!json_is_array(j))
                 return refuse_type(j, key, "a list", err);
         *ret = j;
+        return 0;
+}
+
+int json_check_fields(const json_t *o, const char *const *names, size_t n, struct err **err) {
+        if (!json_is_object(o))
+                return err_set(err, EINVAL, "expected an object, found %s", o ? type_name(o) : "nothing");
+        for (void *it = json_object_iter((json_t *)o); it; it = json_object_iter_next((json_t *)o, it)) {
+                const char *key = json_object_iter_key(it);
+                size_t i = 0;
+                while (i < n && strcmp(names[i], key) != 0)
+                        i++;
+                if (i < n)
+                        continue;
+                const char *nearest = str_nearest(key, names, n);
+                return err_set(err, EINVAL, "unknown field \"%.100s\"%s%s%s", key,
+                               nearest ? " (did you mean \"" : "", nearest ? nearest : "",
+                               nearest ? "\"?)" : "");
+        }
         return 0;
 }

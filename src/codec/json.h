@@ -36,3 +36,5 @@ int json_read_optional_int(const json_t *o, const char *key, int64_t *ret, struc
 int json_read_optional_bool(const json_t *o, const char *key, bool *ret, struct err **err);
 int json_read_object(const json_t *o, const char *key, const json_t **ret, struct err **err);
 int json_read_array(const json_t *o, const char *key, const json_t **ret, struct err **err);
+/* Is it an object of none but these fields? -EINVAL names the first other one, and the nearest known. */
+int json_check_fields(const json_t *o, const char *const *names, size_t n, struct err **err);

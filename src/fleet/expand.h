@@ -13,8 +13,13 @@ struct binding { /* what a node substitutes */
         struct pairs variables;
 };
 
-/* Expands text into out. -EINVAL (syntax), -ENOKEY (unknown name, named in the error). */
+/* Expands text into out. -EINVAL (syntax), -ENOKEY (unknown name, named in the error), -EMSGSIZE (past
+ * out's limit; set one, since a reference may stand for much more text than it takes). */
 int expand_text(const char *text, size_t len, const struct binding *b, struct buf *out, struct err **err);
+
+/* The value of "labels.site", "vars.port" or "node.name"; NULL where it is unknown or no such name. */
+const char *binding_get(const struct binding *b, const char *name);
+bool reference_name_is_valid(const char *name);
 
 struct reference {
         const char *name; /* "labels.site", "vars.port", "node.name" */

@@ -9,6 +9,8 @@
 #include "base/arena.h"
 #include "base/err.h"
 
+#define PAIRS_MAX 1024 /* in one set that comes from outside */
+
 struct pair {
         const char *key, *value;
 };
@@ -19,10 +21,11 @@ struct pairs { /* sorted by key, keys unique; storage belongs to an arena */
 
 const char *pairs_get(const struct pairs *p, const char *key) _pure_; /* NULL: absent */
 bool pairs_equal(const struct pairs *a, const struct pairs *b);
-/* a with everything in b put over it. */
+/* a with everything in b put over it. Copies the text: a and b may go. */
 int pairs_merge(struct arena *arena, const struct pairs *a, const struct pairs *b, struct pairs *ret);
 int pairs_copy(struct arena *arena, const struct pairs *from, struct pairs *ret);
-/* An object of strings; -EINVAL names the key. check may be NULL. */
+/* An object of strings, at most PAIRS_MAX; -EINVAL names the key. A NULL object is an empty set. check may be
+ * NULL. */
 int pairs_from_json(struct arena *arena, const json_t *object, bool (*check_key)(const char *),
                     bool (*check_value)(const char *), struct pairs *ret, struct err **err);
 json_t *pairs_to_json(const struct pairs *p) _must_use_;

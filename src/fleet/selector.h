@@ -3,9 +3,14 @@
  * empty selector matches everything. NotIn and DoesNotExist hold for an absent key. */
 #pragma once
 
+#include "base/buf.h"
 #include "fleet/labels.h"
 
 enum selector_operator { SELECTOR_IN, SELECTOR_NOT_IN, SELECTOR_EXISTS, SELECTOR_DOES_NOT_EXIST };
+
+#define SELECTOR_TEXT_MAX 16384
+#define SELECTOR_TERMS_MAX 256
+#define SELECTOR_VALUES_MAX 1024 /* of one term */
 
 struct selector_term {
         const char *key;
@@ -27,5 +32,7 @@ bool selector_disjoint(const struct selector *a, const struct selector *b);
 
 /* kubectl's text form: "a=b,c!=d,e in (x,y),f notin (z),g,!h". -EINVAL with the column. */
 int selector_parse(struct arena *arena, const char *text, struct selector *ret, struct err **err);
+/* The same form; an empty selector gives "". */
+void selector_format(const struct selector *s, struct buf *out);
 json_t *selector_to_json(const struct selector *s) _must_use_; /* {"matchLabels":..,"matchExpressions":..} */
 int selector_from_json(struct arena *arena, const json_t *j, struct selector *ret, struct err **err);
