@@ -2,7 +2,9 @@
 /* Content-addressed objects in a folder: <root>/sha256/ab/cdef...; immutable, written atomically.
  *
  * Used by server (all revisions and files), relay (cache with a size bound) and agent. Calls block;
- * big ones belong on the worker pool. */
+ * big ones belong on the worker pool. A store may be used from any thread, a writer from one at a time; two
+ * writers of the same object do no harm. What a crash left half written lies in <root>/tmp and goes at the
+ * next open; so a folder belongs to one process. In a bounded store a file's mtime is its last use. */
 #pragma once
 
 #include "base/err.h"
@@ -33,7 +35,14 @@ int object_writer_commit(struct object_writer *w, struct err **err); /* -EBADMSG
 struct object_writer *object_writer_free(struct object_writer *w);   /* abandons what is not committed */
 DEFINE_CLEANUP(struct object_writer, object_writer_free)
 
+/* Bytes in the store, counted once and kept up since. */
+int64_t object_store_bytes(struct object_store *s);
+/* Reads an object through and removes it when it is damaged: 0, -ENOENT or -EBADMSG. */
+int object_store_check(struct object_store *s, const char *sha256, struct err **err);
+
 /* Removes every object for which keep() is false; how many went. */
 int object_store_sweep(struct object_store *s, bool (*keep)(void *arg, const char *sha256), void *arg,
                        size_t *ret_removed, struct err **err);
+/* Removes the least recently used until nine tenths of max_bytes are left; nothing while the store is within
+ * its bound, or has none. */
 int object_store_trim(struct object_store *s, struct err **err);
