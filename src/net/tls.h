@@ -11,7 +11,7 @@
 #include "base/err.h"
 
 enum tls_peer_check {
-        TLS_PEER_NONE,     /* do not ask the peer for a certificate (API listener) */
+        TLS_PEER_NONE,     /* server only: do not ask for a certificate (API listener) */
         TLS_PEER_OPTIONAL, /* ask; a certificate that is shown must verify (edge listener: enrolment) */
         TLS_PEER_REQUIRED,
         TLS_PEER_PIN, /* client only: accept the chain that ends in the root with `pin` */
@@ -36,7 +36,9 @@ struct tls_config *tls_config_free(struct tls_config *c); /* drops a reference *
 DEFINE_CLEANUP(struct tls_config, tls_config_free)
 
 SSL_CTX *tls_config_context(struct tls_config *c); /* the one for new handshakes, borrowed */
-/* Applies the config to a context made by somebody else (libcurl's CURLOPT_SSL_CTX_FUNCTION). */
+bool tls_config_checks_host(const struct tls_config *c);
+/* Applies the config to a context made by somebody else (libcurl's CURLOPT_SSL_CTX_FUNCTION), which must not
+ * outlive the config. check_host is left to the caller, who knows the host. */
 int tls_client_apply(struct tls_config *c, SSL_CTX *context, struct err **err);
 
 /* The verified peer's SPIFFE ID (malloc'ed), or NULL when it showed no certificate. */
