@@ -551,7 +551,7 @@ static bool set_tls(struct http_call *call) {
         /* The verdict on the peer is the callback's that tls_client_apply() installs. Without these libcurl
          * would read the system's store of roots into memory first. */
         SET(CURLOPT_SSL_VERIFYPEER, 0L);
-        SET(CURLOPT_SSL_VERIFYHOST, 0L);
+        SET(CURLOPT_SSL_VERIFYHOST, tls_config_checks_host(call->pool->client->tls) ? 2L : 0L);
         SET(CURLOPT_CAINFO, NULL);
         SET(CURLOPT_CAPATH, NULL);
         SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
