@@ -151,8 +151,10 @@ static int no_passphrase(char *buffer, int size, int writing, void *arg) {
 static int use_identity(SSL_CTX *context, const struct tls_material *m, struct err **err) {
         _cleanup_(stack_freep) STACK_OF(X509) *chain = NULL;
         int r = cert_parse_pem(m->certificate_pem, CERT_CHAIN_MAX, &chain, err);
-        if (r < 0)
-                return err_wrap(err, "TLS certificate");
+        if (r < 0) {
+                err_wrap(err, "TLS certificate");
+                return r;
+        }
         _cleanup_(bio_freep) BIO *bio = BIO_new_mem_buf(m->key_pem, -1);
         _cleanup_(pkey_freep) EVP_PKEY *key =
                 bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
@@ -178,8 +180,10 @@ static int use_bundle(SSL_CTX *context, const char *bundle_pem, struct err **err
         }
         _cleanup_(stack_freep) STACK_OF(X509) *roots = NULL;
         int r = cert_parse_pem(bundle_pem, CERT_BUNDLE_MAX, &roots, err);
-        if (r < 0)
-                return err_wrap(err, "TLS trust bundle");
+        if (r < 0) {
+                err_wrap(err, "TLS trust bundle");
+                return r;
+        }
         X509_STORE *store = SSL_CTX_get_cert_store(context);
         for (int i = 0; i < sk_X509_num(roots); i++)
                 if (X509_STORE_add_cert(store, sk_X509_value(roots, i)) != 1)
