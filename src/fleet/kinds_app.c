@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The App kind. */
+#include <string.h>
+
+#include "base/str.h"
+#include "fleet/kinds.h"
+
+#define SECOND 1000
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define LIST_MAX 1000
+
+/* ---- Health checks */
+
+static const char *const scheme_names[] = {"http", "https", NULL};
+
+static void check_http(struct schema_decoder *d, const struct value *v, void *object) {
+        struct http_document *h = object;
+        const struct value *path = value_get(v, "path");
+        if (h->path && h->path[0] != '/' && !str_has_prefix(h->path, "${"))
+                schema_error(d, &path->position, "begin it with a slash",
+                             "field \"path\": \"%.200s\" is not absolute", h->path);
+}
+
+static const struct schema http_schema = {
+        .name = "http check",
+        .documentation = "Healthy when a GET is answered with a status from 200 to 399.",
+        .size = sizeof(struct http_document),
+        .where_offset = offsetof(struct http_document, where),
+        .check = check_http,
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "port",
+                         .type = SCHEMA_PORT,
+                         .offset = offsetof(struct http_document, port),
+                         .required = true,
+                         .expands = true,
+                         .documentation = "Number, or text with a reference."},
+                        {.name = "path",
+                         .type = SCHEMA_TEXT,
+                         .offset = offsetof(struct http_document, path),
+                         .expands = true,
+                         .fallback = "/",
+                         .documentation = "What to ask for."},
+                        {.name = "host",
+                         .type = SCHEMA_TEXT,
+                         .offset = offsetof(struct http_document, host),
+                         .expands = true,
+                         .fallback = "127.0.0.1",
+                         .documentation = "Where to ask."},
+                        {.name = "scheme",
+                         .type = SCHEMA_CHOICE,
+                         .offset = offsetof(struct http_document, scheme),
+                         .choices = scheme_names,
+                         .fallback = "http",
+                         .documentation = "With `https` the certificate is not checked."},
+                        {NULL},
+                },
+};
+
+static const struct schema exec_schema = {
+        .name = "exec check",
+        .documentation = "Healthy when a command ends with 0.",
+        .size = sizeof(struct exec_document),
+        .where_offset = offsetof(struct exec_document, where),
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "command",
+                         .type = SCHEMA_TEXTS,
+                         .offset = offsetof(struct exec_document, command),
+                         .required = true,
+                         .expands = true,
+                         .max = LIST_MAX,
+                         .documentation = "Program and arguments; no shell."},
+                        {NULL},
+                },
+};
+
+static const struct schema tcp_schema = {
+        .name = "tcp check",
+        .documentation = "Healthy when a connection is accepted.",
+        .size = sizeof(struct tcp_document),
+        .where_offset = offsetof(struct tcp_document, where),
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "port",
+                         .type = SCHEMA_PORT,
+                         .offset = offsetof(struct tcp_document, port),
+                         .required = true,
+                         .expands = true,
+                         .documentation = "Number, or text with a reference."},
+                        {.name = "host",
+                         .type = SCHEMA_TEXT,
+                         .offset = offsetof(struct tcp_document, host),
+                         .expands = true,
+                         .fallback = "127.0.0.1",
+                         .documentation = "Where to connect."},
+                        {NULL},
+                },
+};
+
+static void check_check(struct schema_decoder *d, const struct value *v, void *object) {
+        struct check_document *c = object;
+        size_t n = 0;
+
+        n += value_get(v, "http") != NULL;
+        n += value_get(v, "exec") != NULL;
+        n += value_get(v, "tcp") != NULL;
+        if (n != 1)
+                schema_error(d, &v->position, "give exactly one of exec, http and tcp",
+                             n == 0 ? "health check says nothing to check"
+                                    : "health check has more than one way to check");
+        if (!c->name)
+                c->name = c->http.where.line ? "http" : c->exec.where.line ? "exec" : "tcp";
+}
+
+static const struct schema check_schema = {
+        .name = "health check",
+        .documentation = "How to tell that the app works; exactly one of `exec`, `http`, `tcp`.",
+        .size = sizeof(struct check_document),
+        .where_offset = offsetof(struct check_document, where),
+        .check = check_check,
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "name",
+                         .type = SCHEMA_NAME,
+                         .offset = offsetof(struct check_document, name),
+                         .documentation = "Shown when it fails; `exec`, `http` or `tcp` where left out."},
+                        {.name = "exec",
+                         .type = SCHEMA_OBJECT,
+                         .offset = offsetof(struct check_document, exec),
+                         .nested = &exec_schema,
+                         .documentation = "Runs a command."},
+                        {.name = "http",
+                         .type = SCHEMA_OBJECT,
+                         .offset = offsetof(struct check_document, http),
+                         .nested = &http_schema,
+                         .documentation = "Asks over HTTP."},
+                        {.name = "tcp",
+                         .type = SCHEMA_OBJECT,
+                         .offset = offsetof(struct check_document, tcp),
+                         .nested = &tcp_schema,
+                         .documentation = "Opens a connection."},
+                        {.name = "interval",
+                         .type = SCHEMA_DURATION,
+                         .offset = offsetof(struct check_document, interval),
+                         .fallback = "10s",
+                         .min = 100,
+                         .max = HOUR,
+                         .documentation = "Time between two checks."},
+                        {.name = "timeout",
+                         .type = SCHEMA_DURATION,
+                         .offset = offsetof(struct check_document, timeout),
+                         .fallback = "2s",
+                         .min = 10,
+                         .max = HOUR,
+                         .documentation = "Longer counts as failed."},
+                        {.name = "failureThreshold",
+                         .type = SCHEMA_INTEGER,
+                         .offset = offsetof(struct check_document, failure_threshold),
+                         .fallback = "3",
+                         .min = 1,
+                         .max = 1000,
+                         .documentation = "Failures in a row that make the app unhealthy."},
+                        {.name = "successThreshold",
+                         .type = SCHEMA_INTEGER,
+                         .offset = offsetof(struct check_document, success_threshold),
+                         .fallback = "1",
+                         .min = 1,
+                         .max = 1000,
+                         .documentation = "Successes in a row that make it healthy."},
+                        {.name = "startupGrace",
+                         .type = SCHEMA_DURATION,
+                         .offset = offsetof(struct check_document, startup_grace),
+                         .fallback = "0s",
+                         .max = HOUR,
+                         .documentation = "Failures so soon after the start do not count."},
+                        {NULL},
+                },
+};
+
+/* ---- App */
+
+static const char *const driver_names[] = {
+        [APP_DRIVER_FILES] = "files",
+        [APP_DRIVER_PROCESS] = "process",
+        [APP_DRIVER_PODMAN] = "podman",
+        NULL,
+};
+static const char *const restart_names[] = {
+        [RESTART_ALWAYS] = "Always",
+        [RESTART_ON_FAILURE] = "OnFailure",
+        [RESTART_NEVER] = "Never",
+        NULL,
+};
+static const char *const prune_names[] = {"Delete", "Keep", NULL};
+
+static const struct schema resources_schema = {
+        .name = "resources",
+        .documentation = "Limits (cgroup v2), where the node can set them.",
+        .size = sizeof(((struct app_document *)0)->resources),
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "memoryMax",
+                         .type = SCHEMA_BYTES,
+                         .documentation = "Such as 64Mi; more is not given, and the process may be killed."},
+                        {.name = "cpuMax",
+                         .type = SCHEMA_CPU,
+                         .offset = offsetof(struct app_document, resources.cpu_max) -
+                                   offsetof(struct app_document, resources),
+                         .documentation = "Processors: 500m is half of one."},
+                        {.name = "pidsMax",
+                         .type = SCHEMA_INTEGER,
+                         .offset = offsetof(struct app_document, resources.pids_max) -
+                                   offsetof(struct app_document, resources),
+                         .min = 1,
+                         .max = 4194304,
+                         .documentation = "Processes and threads."},
+                        {NULL},
+                },
+};
+
+static const struct schema restart_schema = {
+        .name = "restart",
+        .documentation = "What happens when the process ends.",
+        .size = sizeof(((struct app_document *)0)->restart),
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "policy",
+                         .type = SCHEMA_CHOICE,
+                         .choices = restart_names,
+                         .fallback = "Always",
+                         .documentation = "`OnFailure`: not when it ended with 0."},
+                        {.name = "backoff",
+                         .type = SCHEMA_DURATION,
+                         .offset = offsetof(struct app_document, restart.backoff) -
+                                   offsetof(struct app_document, restart),
+                         .fallback = "1s",
+                         .min = 10,
+                         .max = HOUR,
+                         .documentation = "First wait; it doubles with every restart."},
+                        {.name = "maxBackoff",
+                         .type = SCHEMA_DURATION,
+                         .offset = offsetof(struct app_document, restart.max_backoff) -
+                                   offsetof(struct app_document, restart),
+                         .fallback = "5m",
+                         .min = 10,
+                         .max = 24 * HOUR,
+                         .documentation = "Longest wait."},
+                        {NULL},
+                },
+};
+
+/* Fields that one driver alone understands: elsewhere they would be ignored, so they are refused. */
+static const struct {
+        const char *field;
+        enum app_driver driver;
+        const char *way_out;
+} driver_fields[] = {
+        {"command", APP_DRIVER_PROCESS, "write it in the manifest's containers"},
+        {"workingDirectory", APP_DRIVER_PROCESS, "write workingDir in the manifest's containers"},
+        {"user", APP_DRIVER_PROCESS, "write securityContext in the manifest's containers"},
+        {"environment", APP_DRIVER_PROCESS, "write env in the manifest's containers"},
+        {"resources", APP_DRIVER_PROCESS, "write resources in the manifest's containers"},
+        {"restart", APP_DRIVER_PROCESS, "write restartPolicy in the manifest's pod"},
+        {"manifests", APP_DRIVER_PODMAN, "set driver: podman"},
+};
+
+static void check_driver_fields(struct schema_decoder *d, const struct value *v,
+                                const struct app_document *a) {
+        for (size_t i = 0; i < ARRAY_SIZE(driver_fields); i++) {
+                const char *way_out =
+                        a->driver == APP_DRIVER_PODMAN || driver_fields[i].driver == APP_DRIVER_PODMAN
+                                ? driver_fields[i].way_out
+                                : "set driver: process";
+                const struct value *field = value_get(v, driver_fields[i].field);
+                if (field && (int)driver_fields[i].driver != a->driver)
+                        schema_error(d, &field->position, way_out,
+                                     "field \"%s\" is for driver %s, this app has driver %s",
+                                     driver_fields[i].field, driver_names[driver_fields[i].driver],
+                                     driver_names[a->driver]);
+        }
+        if (a->driver == APP_DRIVER_PROCESS && !value_get(v, "command"))
+                schema_error(d, &v->position, NULL, "App spec: driver process needs a \"command\"");
+        if (a->driver == APP_DRIVER_PODMAN && !value_get(v, "manifests"))
+                schema_error(d, &v->position, "list Kubernetes YAML files that lie beside this one",
+                             "App spec: driver podman needs \"manifests\"");
+        if (a->driver == APP_DRIVER_FILES && a->n_files == 0)
+                schema_error(d, &v->position, NULL, "App spec: driver files needs \"files\"");
+}
+
+static void check_app(struct schema_decoder *d, const struct value *v, void *object) {
+        struct app_document *a = object;
+        const struct value *directory = value_get(v, "workingDirectory");
+
+        if (value_get(v, "driver") && a->driver >= 0)
+                check_driver_fields(d, v, a);
+        if (a->working_directory && a->working_directory[0] != '/' &&
+            !str_has_prefix(a->working_directory, "${"))
+                schema_error(d, &directory->position, "begin it with a slash",
+                             "field \"workingDirectory\": \"%.200s\" is not absolute", a->working_directory);
+        if (a->command.n > 0 && a->command.items[0].text[0] != '/' &&
+            !str_has_prefix(a->command.items[0].text, "${"))
+                schema_error(d, &a->command.items[0].where,
+                             "write its whole path; processes start without a shell",
+                             "command: \"%.200s\" is not an absolute path", a->command.items[0].text);
+        if (a->restart.backoff > a->restart.max_backoff)
+                schema_error(d, &value_get(v, "restart")->position, NULL,
+                             "restart: \"backoff\" is longer than \"maxBackoff\"");
+        for (size_t i = 0; i < a->n_checks; i++)
+                for (size_t j = 0; j < i; j++)
+                        if (str_eq(a->checks[i].name, a->checks[j].name)) {
+                                schema_error(d, &a->checks[i].where, "give each a \"name\" of its own",
+                                             "health check \"%s\" is there twice, first in line %u",
+                                             a->checks[i].name, a->checks[j].where.line);
+                                break;
+                        }
+}
+
+const struct schema app_spec_schema = {
+        .name = "App spec",
+        .documentation = "One thing that runs, or lies, on nodes.",
+        .size = sizeof(struct app_document),
+        .check = check_app,
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "driver",
+                         .type = SCHEMA_CHOICE,
+                         .offset = offsetof(struct app_document, driver),
+                         .required = true,
+                         .choices = driver_names,
+                         .documentation = "`process`: a program of the node; `podman`: Kubernetes manifests "
+                                          "without a cluster; `files`: files alone."},
+                        {.name = "command",
+                         .type = SCHEMA_TEXTS,
+                         .offset = offsetof(struct app_document, command),
+                         .expands = true,
+                         .max = LIST_MAX,
+                         .documentation = "Program (absolute path) and arguments; process only."},
+                        {.name = "workingDirectory",
+                         .type = SCHEMA_TEXT,
+                         .offset = offsetof(struct app_document, working_directory),
+                         .expands = true,
+                         .documentation = "Where the process starts; process only."},
+                        {.name = "user",
+                         .type = SCHEMA_TEXT,
+                         .offset = offsetof(struct app_document, user),
+                         .documentation = "Who it runs as; process only."},
+                        {.name = "environment",
+                         .type = SCHEMA_PAIRS,
+                         .offset = offsetof(struct app_document, environment),
+                         .expands = true,
+                         .max = LIST_MAX,
+                         .documentation = "Environment variables; process only."},
+                        {.name = "files",
+                         .type = SCHEMA_OBJECTS,
+                         .offset = offsetof(struct app_document, files),
+                         .max = LIST_MAX,
+                         .nested = &file_schema,
+                         .documentation = "Files of the app; when one changes the app is applied again."},
+                        {.name = "manifests",
+                         .type = SCHEMA_TEXTS,
+                         .offset = offsetof(struct app_document, manifests),
+                         .max = 100,
+                         .documentation = "Kubernetes YAML files, relative to this one; podman only."},
+                        {.name = "resources",
+                         .type = SCHEMA_OBJECT,
+                         .offset = offsetof(struct app_document, resources),
+                         .nested = &resources_schema,
+                         .documentation = "Limits; process only."},
+                        {.name = "restart",
+                         .type = SCHEMA_OBJECT,
+                         .offset = offsetof(struct app_document, restart),
+                         .nested = &restart_schema,
+                         .documentation = "When the process ends; process only."},
+                        {.name = "stopTimeout",
+                         .type = SCHEMA_DURATION,
+                         .offset = offsetof(struct app_document, stop_timeout),
+                         .fallback = "10s",
+                         .max = HOUR,
+                         .documentation = "From asking it to stop to killing it."},
+                        {.name = "readyTimeout",
+                         .type = SCHEMA_DURATION,
+                         .offset = offsetof(struct app_document, ready_timeout),
+                         .fallback = "2m",
+                         .min = 100,
+                         .max = 24 * HOUR,
+                         .documentation = "A new version not healthy by then is rolled back."},
+                        {.name = "healthChecks",
+                         .type = SCHEMA_OBJECTS,
+                         .offset = offsetof(struct app_document, checks),
+                         .max = 16,
+                         .nested = &check_schema,
+                         .documentation = "All must succeed."},
+                        {.name = "dependsOn",
+                         .type = SCHEMA_NAMES,
+                         .offset = offsetof(struct app_document, depends_on),
+                         .max = 256,
+                         .documentation = "Apps that are applied first."},
+                        {.name = "prune",
+                         .type = SCHEMA_CHOICE,
+                         .offset = offsetof(struct app_document, prune),
+                         .choices = prune_names,
+                         .fallback = "Delete",
+                         .documentation = "What happens to it on the node when it leaves the repository."},
+                        {NULL},
+                },
+};
