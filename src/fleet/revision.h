@@ -8,6 +8,9 @@
 
 #define REVISION_MAX (16u << 20) /* bytes of JSON */
 #define REVISION_APPS_MAX 256
+#define REVISION_REFERENCES_MAX 4096
+#define REVISION_BOUND_MAX (64u << 20) /* bytes of text that references may become in revision_bind() */
+#define REVISION_API_VERSION "skerry/v1alpha1"
 
 struct revision {
         char digest[65];
@@ -22,17 +25,23 @@ struct revision {
         struct arena *arena;
 };
 
-/* Strict: unknown fields, wrong types, unordered or cyclic apps, escaping paths and over-long lists
- * are -EINVAL. The digest is computed from the bytes as given. */
-int revision_decode(const char *json, size_t len, struct revision **ret, struct err **err);
-/* Canonical JSON of what was compiled; malloc'ed. Also sets r->digest. */
-int revision_encode(struct revision *r, char **ret_json, size_t *ret_len, struct err **err);
+/* An empty one with an arena for what is put into it. NULL when memory is out. */
+struct revision *revision_new(void) _must_use_;
+/* Also drops the references that its apps hold to manifests, and the arena. */
 struct revision *revision_free(struct revision *r);
 DEFINE_CLEANUP(struct revision, revision_free)
 
+/* Strict: unknown fields, wrong types, unordered or cyclic apps, escaping paths and over-long lists
+ * are -EINVAL. The digest is computed from the bytes as given. */
+int revision_decode(const char *json, size_t len, struct revision **ret, struct err **err);
+/* Canonical JSON of what was compiled; malloc'ed. Also sets r->digest. What revision_decode() would refuse
+ * is -EINVAL here too; -EMSGSIZE past REVISION_MAX. */
+int revision_encode(struct revision *r, char **ret_json, size_t *ret_len, struct err **err);
+
 /* A copy with every reference expanded for one node (variables of the binding go over the fleet's).
  * File contents are not here: expand those that say so with revision_binding(). -ENOKEY names what
- * is missing. */
+ * is missing. -EINVAL when a path then leaves the root, or two apps have the same file; -EMSGSIZE past
+ * REVISION_BOUND_MAX. */
 int revision_bind(const struct revision *r, const struct binding *b, struct revision **ret, struct err **err);
 /* The node's binding with the fleet's variables beneath; storage in the arena. */
 int revision_binding(const struct revision *r, const struct binding *b, struct arena *arena,
