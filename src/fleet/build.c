@@ -6,6 +6,9 @@
 #include "base/str.h"
 #include "fleet/compiler.h"
 
+/* What an App has that sets nothing: so the revision leaves them out. */
+#define FILES_BACKOFF 1000
+#define FILES_BACKOFF_CAP 300000
 #define FILES_STOP_TIMEOUT 10000
 #define FILES_READY_TIMEOUT 120000
 
@@ -172,6 +175,8 @@ static void build_files_app(const struct app_entry *e, struct app_spec *app) {
                 .driver = APP_DRIVER_FILES,
                 .files = e->files,
                 .n_files = e->n_files,
+                .restart_backoff_ms = FILES_BACKOFF,
+                .restart_backoff_cap_ms = FILES_BACKOFF_CAP,
                 .stop_timeout_ms = FILES_STOP_TIMEOUT,
                 .ready_timeout_ms = FILES_READY_TIMEOUT,
         };
