@@ -1,20 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rollout state machine. Pure: (state, event, now) -> (state, effects). No clock, no I/O.
+/* The rollout state machine. Pure: (state, event, now) -> (state, effects). No clock, no I/O. The whole of
+ * the rules, with tables, is in docs/rollouts.md.
  *
  * Times are Unix milliseconds given by the caller. The caller stores the rollout and its changed
  * members in one transaction, and only then carries out the effects; after a crash it loads them back
  * and calls rollout_restart(), so that nothing is lost or done twice in a way that matters
  * (assignments are idempotent).
  *
- * Rules (docs/rollouts.md): membership of every wave is frozen at the start and named by a digest. A
- * wave's denominator is the members that accepted the offer. A member never reached becomes Deferred
- * after defer_after: neither success nor failure; when it comes back it goes on. A member silent after
- * it began applying keeps its slot until its deadline, then is TimedOut, which counts as a failure. A
- * wave passes when no member is undecided, at least success_threshold of the accepted and at least
- * min_sample (or all members, where the wave is smaller) are Healthy, stay so through the soak, and
- * failures are within max_failed. A wave whose members are all Deferred does not pass: the rollout
- * waits (Progressing) until one is reached. Only the last wave, "catch-up" semantics: the rollout
- * succeeds with stragglers Deferred once min_sample holds. */
+ * Rules: membership of every wave is frozen at the start and named by a digest. A member is offered the
+ * revision when its wave begins, and has accepted it with the first report about it. One that is not
+ * reached within defer_after of the offer (or does not answer within progress_deadline) becomes Deferred:
+ * neither success nor failure. From then on it is a straggler: it is offered the revision again when it
+ * comes back, and counts once it is Healthy or has failed, but nothing waits for it. A member that accepted
+ * and is not Healthy at its deadline is TimedOut, which is a failure (it may be bricked); only one that was
+ * cut off while still downloading is Deferred.
+ *
+ * A wave passes when none but stragglers are undecided, at least min_sample (or all members, where the wave
+ * is smaller) are Healthy, of those that are Healthy or failed at least success_threshold are Healthy, this
+ * has been so through the soak, and at its end at least min_sample of the Healthy ones are connected, so that
+ * their health is seen and not remembered. A wave that lacks its min_sample, because its members are
+ * Deferred, waits (Progressing) for one to come back. The last wave passes by the same rule; with it the
+ * rollout has Succeeded, with k deferred.
+ *
+ * A rollout fails when more than max_failed members have failed, in any wave and at any time, or when the
+ * wave cannot meet min_sample or success_threshold any more. Then it rolls back, or pauses where the policy
+ * says so. */
 #pragma once
 
 #include "fleet/rollout_policy.h"
@@ -24,7 +34,7 @@ enum rollout_phase {
         ROLLOUT_PROGRESSING,
         ROLLOUT_SOAKING,
         ROLLOUT_SUCCEEDED,
-        ROLLOUT_FAILED,  /* over budget, and nothing to go back to or rollback switched off by abort */
+        ROLLOUT_FAILED,  /* over budget, and nothing to go back to or the rollback was aborted */
         ROLLOUT_ABORTED, /* by a person, without rollback */
         ROLLOUT_ROLLING_BACK,
         ROLLOUT_ROLLED_BACK,
@@ -62,12 +72,26 @@ struct rollout_member {
         char *reason;    /* or NULL */
         /* What it goes back to: the revision it ran before, or NULL where it ran none. */
         char *previous_revision;
+
+        msec_t offered;   /* when it was last offered the revision, 0: never */
+        msec_t deadline;  /* of what runs now: the offer, the work, the way back; 0: none */
+        msec_t remaining; /* WaitingWindow: what is left of its deadline, which stands still */
+        msec_t gone_at;   /* when it disconnected, 0: it did not since the start */
+        bool assigned;    /* the rollout's revision is what it was last told to run */
+        bool going_back;  /* told to run its previous revision, and waited for */
+        bool straggler;   /* was Deferred once: nothing waits for it */
+        bool waived;      /* a person resumed in spite of its failure, which counts no longer */
+        bool removed;     /* left the fleet: out of every count */
 };
 
 struct rollout_wave {
         char *name;
         msec_t started_at, healthy_at, passed_at; /* 0: not yet */
+        msec_t pause_ms;                          /* of the policy; a dropped wave is not here */
+        struct quantity success_threshold;
 };
+
+struct rollout_index; /* counters and deadlines, kept up with every change of a member */
 
 struct rollout {
         char id[27];
@@ -75,7 +99,8 @@ struct rollout {
         char members_digest[65]; /* SHA-256 over "wave/node\n" lines, sorted */
         enum rollout_phase phase;
         bool paused;
-        char *reason; /* why it is paused, failed, aborted; NULL */
+        bool gave_up; /* it met its limit of failures: it is paused, goes back, or has ended for that */
+        char *reason; /* why it is paused, failed, aborted, who is missing; NULL */
         struct rollout_policy policy;
         struct arena *arena; /* the policy's */
         struct rollout_wave *waves;
@@ -84,6 +109,7 @@ struct rollout {
         struct rollout_member *members; /* sorted by node */
         size_t n_members;
         msec_t created_at, finished_at;
+        struct rollout_index *index;
 };
 
 struct rollout_candidate { /* a node of the fleet when the rollout begins */
@@ -93,9 +119,11 @@ struct rollout_candidate { /* a node of the fleet when the rollout begins */
         const char *previous_revision; /* NULL: none */
 };
 
+#define ROLLOUT_MEMBERS_MAX 1000000u
+
 /* Copies everything. Nodes are taken into waves in policy order; where a limit bites, connected nodes
  * come first and then the order of SHA-256(id + node), so that canaries differ between rollouts. Waves
- * that take no node are dropped. */
+ * that take no node are dropped. -EINVAL: id is not 1 to 26 bytes, a node is there twice, too many. */
 int rollout_new(const char *id, const char *fleet, const char *revision, const struct rollout_policy *policy,
                 const struct rollout_candidate *candidates, size_t n, msec_t now, struct rollout **ret,
                 struct err **err);
@@ -112,8 +140,8 @@ enum rollout_event_type {
         ROLLOUT_EVENT_PAUSE,
         ROLLOUT_EVENT_RESUME,
         ROLLOUT_EVENT_ABORT, /* with rollback when `rollback`, else leave as is */
-        ROLLOUT_EVENT_RETRY, /* failed members of the current wave are offered again; also takes a
-                                Failed or RolledBack rollout up again */
+        ROLLOUT_EVENT_RETRY, /* failed members of the waves begun are offered again; a Failed, Aborted or
+                                RolledBack rollout begins anew with its first wave */
         ROLLOUT_EVENT_SUPERSEDE,
         ROLLOUT_EVENT_TIME_GAP, /* we were away for gap_ms: every running deadline moves */
 };
@@ -148,22 +176,42 @@ struct rollout_effects { /* grows; release with rollout_effects_done() */
 void rollout_effects_done(struct rollout_effects *e);
 
 /* 0; -EINVAL when the event makes no sense in this phase (nothing changed, the error says why: "cannot
- * resume: the rollout is not paused"); -ENOMEM (nothing changed). Reports about other revisions and
- * unknown nodes are ignored. */
+ * resume: the rollout is not paused"); -ENOMEM: memory ran out half-way, throw the rollout away and load it
+ * again (nothing of the step is to be stored).
+ *
+ * NODE_STATE: only what speaks of the assignment made for this rollout may be given in, not what a node
+ * says of an older one; a node that ASSIGN told nothing new is to be reported by the caller. While
+ * RollingBack, `revision` is the member's previous one and Healthy confirms it. Reports about other
+ * revisions, of unknown nodes and of members not yet offered anything are ignored. What nodes do (not what
+ * people say) is never -EINVAL. After Succeeded, reports of stragglers still bring their members up to date;
+ * in the other final phases events of nodes change nothing. Costs O(log n) but where many members change. */
 int rollout_step(struct rollout *r, const struct rollout_event *event, msec_t now,
                  struct rollout_effects *effects, struct err **err);
+/* After loading: gives every effect again that may have been lost with the process (ASSIGN, ASSIGN_BACK,
+ * FINISHED). Not for a rollout whose place a newer one has taken. 0 or -ENOMEM. */
+int rollout_restart(const struct rollout *r, struct rollout_effects *effects) _must_use_;
 /* When a TICK is next needed (0: never). */
 msec_t rollout_next_wake(const struct rollout *r);
+/* The member's index, SIZE_MAX: no such member. */
+size_t rollout_find_member(const struct rollout *r, const char *node) _pure_;
 
+/* Each member counts in one. progressing holds those that are on their way back too; rolled_back those
+ * that went back without having failed themselves. */
 struct wave_counts {
-        size_t total, pending, progressing, healthy, failed, deferred;
+        size_t total, pending, progressing, healthy, failed, deferred, rolled_back;
 };
 void rollout_count(const struct rollout *r, size_t wave, struct wave_counts *ret); /* SIZE_MAX: all waves */
-/* "Pending", "Progressing", "Soaking", "Passed", "Failed" for display. */
+/* "Pending", "Progressing", "Soaking", "Passed", "Failed", "Stopped" for display. */
 const char *rollout_wave_state(const struct rollout *r, size_t wave);
+/* Counts everything anew and compares with the counters and deadlines kept: for tests. */
+bool rollout_is_consistent(const struct rollout *r) _must_use_;
 
-/* The whole state, members included: for the database and the API (same shape; see docs/api.md). */
+/* The whole state, members included: for the database and the API. One flat object: id, fleet, revision,
+ * policy (rollout_policy.h), createdAt, and what docs/api.md has in a Rollout's `status` under the same
+ * names; beyond those waves[] carry healthyAt, passedAt, pauseMs, successThreshold, rolledBack, and members
+ * what the state machine remembers of them. Reading it back restores the rollout exactly. */
 json_t *rollout_to_json(const struct rollout *r, bool with_members) _must_use_;
-/* Reads back what the database kept: rollout JSON and members (JSON of each member). */
+/* Reads back what the database kept: rollout JSON and members (an array, JSON of each member, any order;
+ * NULL: they are in `rollout`). -EINVAL names what is wrong. */
 int rollout_from_json(const json_t *rollout, const json_t *members, struct rollout **ret, struct err **err);
 json_t *rollout_member_to_json(const struct rollout *r, size_t member) _must_use_;

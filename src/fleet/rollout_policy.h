@@ -9,19 +9,27 @@ struct quantity { /* "3" or "10%" */
         bool is_set, is_percent;
         int64_t value;
 };
-/* Of a total; percentages round up, at least 1 when the total is not 0 and the value is not 0. */
+/* Of a total, never more than it; percentages round up, so at least 1 when the total is not 0 and the value
+ * is not 0. 0 when it is not set. */
 int64_t quantity_of(const struct quantity *q, int64_t total);
 int quantity_parse(const char *text, struct quantity *ret); /* -EINVAL; percent over 100 too */
+#define QUANTITY_TEXT_SIZE 24
+const char *quantity_format(const struct quantity *q, char out[QUANTITY_TEXT_SIZE]); /* "" when not set */
 
 struct rollout_wave_policy {
         const char *name;
-        struct selector selector;          /* among the fleet's nodes; empty: all not yet in a wave */
-        struct quantity limit;             /* most nodes taken into the wave */
-        msec_t pause_ms;                   /* soak after the wave is healthy */
-        struct quantity success_threshold; /* of those that accepted; default 100% */
+        struct selector selector; /* among the fleet's nodes; empty: all not yet in a wave */
+        struct quantity limit; /* most nodes taken into the wave; percent: of the fleet's nodes that match */
+        msec_t pause_ms;       /* soak after the wave is healthy */
+        struct quantity success_threshold; /* of those that accepted. Not set: all but what max_failed
+                                              tolerates */
 };
 
 #define ROLLOUT_WAVES_MAX 64
+#define ROLLOUT_WAVE_NAME_MAX 63
+#define ROLLOUT_TIME_MAX_MS ((msec_t)3650 * 86400 * 1000)
+#define ROLLOUT_PROGRESS_DEADLINE_MS ((msec_t)600 * 1000)
+#define ROLLOUT_DEFER_AFTER_MS ((msec_t)60 * 1000)
 
 struct rollout_policy {
         const char *name;                  /* "" for the built-in default: one wave of everything */
@@ -35,6 +43,10 @@ struct rollout_policy {
 };
 
 void rollout_policy_default(struct rollout_policy *p);
+/* {"name","waves":[{"name","selector","limit","pauseMs","successThreshold"}],"maxFailed","minSample",
+ * "progressDeadlineMs","deferAfterMs","rollbackOnFailure"}; quantities as text, absent when not set. */
 json_t *rollout_policy_to_json(const struct rollout_policy *p) _must_use_;
+/* Absent fields get the defaults. -EINVAL also for limits: ROLLOUT_WAVES_MAX, wave names twice or longer than
+ * 63 bytes, times below 0 or over 10 years (a deadline must be above 0), min_sample below 1. */
 int rollout_policy_from_json(struct arena *arena, const json_t *j, struct rollout_policy *ret,
                              struct err **err);
