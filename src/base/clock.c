@@ -86,9 +86,10 @@ const char *time_format(msec_t wall, char out[TIME_TEXT_SIZE]) {
         int64_t year;
         int month, day;
         date_from_days(days, &year, &month, &day);
-        (void)snprintf(out, TIME_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", (int)year, month, day,
-                       (int)(rest / 3600000), (int)(rest / 60000 % 60), (int)(rest / 1000 % 60),
-                       (int)(rest % 1000));
+        /* Unsigned and reduced, so that the compiler sees that the text fits. */
+        (void)snprintf(out, TIME_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)year % 10000,
+                       (unsigned)month % 100, (unsigned)day % 100, (unsigned)(rest / 3600000 % 24),
+                       (unsigned)(rest / 60000 % 60), (unsigned)(rest / 1000 % 60), (unsigned)(rest % 1000));
         return out;
 }
 
