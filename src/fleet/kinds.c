@@ -326,8 +326,8 @@ static const struct schema wave_schema = {
                         {.name = "successThreshold",
                          .type = SCHEMA_QUANTITY,
                          .offset = offsetof(struct wave_document, success_threshold),
-                         .fallback = "100%",
-                         .documentation = "Of the nodes that took the change, so many must become healthy."},
+                         .documentation = "Of the nodes that took the change, so many must become healthy. Without "
+                                          "it: all but those that maxFailed tolerates."},
                         {NULL},
                 },
 };
