@@ -23,8 +23,9 @@ void edge_reply_error(struct edge_reply *r, int status, const char *code, const 
 struct edge_peer {        /* who speaks */
         const char *name; /* node or relay name */
         bool is_relay;
-        const char *serial; /* of its certificate */
+        const char *serial; /* of its certificate; NULL for a node behind a relay: judge by its name */
         const char *address;
+        bool joins; /* it opens its events stream, by which it becomes connected */
 };
 
 struct edge_backend {
@@ -39,6 +40,10 @@ struct edge_backend {
                          int64_t version);
         /* A node's status report (docs/protocol.md); validated only as a JSON object. */
         void (*status)(void *arg, const char *node, const char *via, const json_t *status);
+        /* Calls done(done_arg, 0) once all that presence and status were given so far is durable, or with
+         * -Exxx when it was lost; only then is the peer told that it has been heard. NULL: heard is enough.
+         */
+        void (*settle)(void *arg, void (*done)(void *done_arg, int error), void *done_arg);
         /* A relay's own link came or went (server only; may be NULL). */
         void (*relay_presence)(void *arg, const char *relay, bool connected, const char *address);
         /* Opens an object by digest: calls done once with a descriptor or -Exxx (-ENOENT: unknown,
@@ -59,10 +64,15 @@ struct edge_options {
         struct http_limits limits;
 };
 
+/* Enrolments and renewals that may wait for the backend at a time; more are answered 503. */
+#define EDGE_PENDING_MAX 256
+
 int edge_start(struct loop *l, const struct edge_options *o, const struct edge_backend *backend,
                struct edge **ret, struct err **err);
 uint16_t edge_port(const struct edge *e);
-void edge_stop(struct edge *e, void (*done)(void *arg), void *arg); /* graceful; frees */
+/* Graceful: events streams end, other exchanges get a moment; frees, then done(). The backend hears of no
+ * presence any more; replies it still owes may come after and are dropped. */
+void edge_stop(struct edge *e, void (*done)(void *arg), void *arg);
 
 /* Sends an event line to a node wherever it is connected (directly or through a relay): `type` of the
  * protocol, body (reference taken; "type" and, through a relay, "node" are added). false: not connected
