@@ -53,8 +53,9 @@ static int read_source(struct compiler *c, struct app_entry *e, const struct fil
                 return r;
         file->sha256 = content->sha256;
         file->size = (int64_t)content->len;
-        if (document->expand)
+        if (document->expand && content->has_references)
                 e->texts[e->n_texts++] = content;
+        file->expand = document->expand && content->has_references;
         return keep_object(c, content->sha256, content->data, content->len);
 }
 
@@ -65,6 +66,7 @@ static int use_content(struct compiler *c, const struct file_document *document,
         sha256_hex(document->content.text, len, sha256);
         file->sha256 = arena_strdup(c->arena, sha256);
         file->size = (int64_t)len;
+        file->expand = document->expand && strstr(document->content.text, "${");
         if (!file->sha256)
                 return no_memory(c);
         return keep_object(c, sha256, document->content.text, len);
@@ -91,7 +93,6 @@ int link_files(struct compiler *c, struct app_entry *e, const struct file_docume
                         .mode = d->mode,
                         .owner = d->owner,
                         .group = d->group,
-                        .expand = d->expand,
                 };
                 const struct app_file *first;
                 int r = 0;

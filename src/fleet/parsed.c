@@ -160,6 +160,7 @@ int parsed_new(enum parsed_kind kind, const char *path, char *text, size_t len, 
                 sha256_hex(text, len, p->sha256);
                 p->data = TAKE_PTR(owned);
                 p->len = len;
+                p->has_references = memmem(text, len, "${", 2) != NULL;
         }
         *ret = TAKE_PTR(p);
         return 0;

@@ -23,6 +23,7 @@ struct parsed {
         size_t n_objects;
         struct located_reference *references;
         size_t n_references;
+        bool has_references; /* content: there is something to expand, be it only "$${" */
         char *data;
         size_t len;
         char sha256[65];

@@ -18,13 +18,32 @@ struct plan_node {
         const char *fingerprint; /* of its binding now, or NULL */
 };
 
+/* Where the content of files that run now comes from, so that a changed file is shown line by line. Without
+ * it the sizes are told. */
+struct plan_contents {
+        /* Malloc'ed bytes of an object; any failure means that there is no diff. */
+        int (*read)(void *arg, const char *sha256, char **ret_data, size_t *ret_len);
+        void *arg;
+};
+
 struct plan;
-/* before may be empty (everything is new). */
+/* before may be empty (everything is new). nodes are those the server knows; those that Git declares and the
+ * server does not are added. A node's labels are what is given with its Node document over them. contents may
+ * be NULL. Nothing is kept of the model or the rest. The model must be without errors (-EINVAL). */
 int plan_make(const struct fleet_model *model, const struct plan_fleet_before *before, size_t n_before,
               const struct plan_node *nodes, size_t n_nodes, struct plan **ret, struct err **err);
+int plan_make_with_contents(const struct fleet_model *model, const struct plan_fleet_before *before,
+                            size_t n_before, const struct plan_node *nodes, size_t n_nodes,
+                            const struct plan_contents *contents, struct plan **ret, struct err **err);
 struct plan *plan_free(struct plan *p);
 DEFINE_CLEANUP(struct plan, plan_free)
 bool plan_is_empty(const struct plan *p);
 /* A readable diff: "+ app web (podman)", "~ app till: command ...", then waves with node counts. */
 void plan_format(const struct plan *p, bool colour, struct buf *out);
+/* {"changes":bool,"fleets":[{"name","action":"create"|"change"|"remove","before","after","rollout",
+ *   "variables":[CHANGE],"apps":[{"name","driver","action","changes":[CHANGE]}],
+ *   "waves":[{"name","exact":bool,"nodes":[name]}]}],
+ *  "nodes":[{"name","action":"move"|"join"|"leave"|"settings","from","to"}]}
+ * CHANGE: {"path","before"?,"after"?,"diff"?:[line]}. Fleets without a change are left out. exact: false
+ * where a limit chooses among more nodes, which the rollout does when it starts. */
 json_t *plan_to_json(const struct plan *p) _must_use_;

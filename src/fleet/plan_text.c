@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A plan for people and for programs. */
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "fleet/plan_internal.h"
+
+#define SHOWN_NODES 12
+#define SHORT_DIGEST 12
+
+static const char signs[] = {[PLAN_CREATE] = '+', [PLAN_CHANGE] = '~', [PLAN_REMOVE] = '-'};
+
+struct writer {
+        struct buf *out;
+        bool colour;
+};
+
+static const char *colour_of(char sign) {
+        return sign == '+'                  ? "\033[32m"
+               : sign == '-'                ? "\033[31m"
+               : sign == '~' || sign == '>' ? "\033[33m"
+                                            : NULL;
+}
+
+static void write_line(struct writer *w, char sign, const char *indent, const char *format, ...)
+        _printf_(4, 5);
+static void write_line(struct writer *w, char sign, const char *indent, const char *format, ...) {
+        const char *colour = w->colour ? colour_of(sign) : NULL;
+        va_list ap;
+
+        buf_printf(w->out, "%s%s%c ", indent, colour ? colour : "", sign);
+        va_start(ap, format);
+        buf_vprintf(w->out, format, ap);
+        va_end(ap);
+        buf_printf(w->out, "%s\n", colour ? "\033[0m" : "");
+}
+
+static char sign_of(const struct plan_change *c) {
+        return c->lines || (c->before && c->after) ? '~' : c->after ? '+' : '-';
+}
+
+static void write_change(struct writer *w, const struct plan_change *c, const char *what) {
+        if (c->lines) {
+                write_line(w, '~', "      ", "%s%s", what, c->path);
+                for (size_t i = 0; i < c->n_lines; i++)
+                        write_line(w, c->lines[i][0], "          ", "%s", c->lines[i] + 1);
+        } else if (c->before && c->after) {
+                write_line(w, '~', "      ", "%s%s: %s -> %s", what, c->path, c->before, c->after);
+        } else {
+                write_line(w, sign_of(c), "      ", "%s%s: %s", what, c->path,
+                           c->after ? c->after : c->before);
+        }
+}
+
+static void write_nodes(struct writer *w, const struct plan_wave *wave) {
+        for (size_t i = 0; i < wave->n_nodes && i < SHOWN_NODES; i++)
+                buf_printf(w->out, "%s%s", i ? ", " : "", wave->nodes[i]);
+        if (wave->n_nodes > SHOWN_NODES)
+                buf_printf(w->out, " and %zu more", wave->n_nodes - SHOWN_NODES);
+}
+
+static void write_waves(struct writer *w, const struct plan_fleet *f) {
+        size_t width = 0;
+
+        if (f->n_waves == 0) {
+                buf_puts(w->out, "    no node is selected\n");
+                return;
+        }
+        for (size_t i = 0; i < f->n_waves; i++)
+                width = MAX(width, strlen(f->waves[i].name));
+        buf_printf(w->out, "    %zu node%s in %zu wave%s%s%s\n", f->n_nodes, f->n_nodes == 1 ? "" : "s",
+                   f->n_waves, f->n_waves == 1 ? "" : "s", f->rollout ? ", rollout " : "",
+                   f->rollout ? f->rollout : "");
+        for (size_t i = 0; i < f->n_waves; i++) {
+                const struct plan_wave *wave = &f->waves[i];
+                buf_printf(w->out, "      %zu. %-*s  %4zu node%s  %s", i + 1, (int)width, wave->name,
+                           wave->n_nodes, wave->n_nodes == 1 ? " " : "s", wave->exact ? "" : "such as ");
+                write_nodes(w, wave);
+                buf_putc(w->out, '\n');
+        }
+}
+
+static void write_fleet(struct writer *w, const struct plan_fleet *f) {
+        if (f->action == PLAN_REMOVE) {
+                write_line(w, '-', "", "fleet %s: its %zu node%s keep what they run", f->name, f->n_nodes,
+                           f->n_nodes == 1 ? "" : "s");
+                return;
+        }
+        if (f->before)
+                write_line(w, '~', "", "fleet %s: revision %.*s -> %.*s", f->name, SHORT_DIGEST, f->before,
+                           SHORT_DIGEST, f->after);
+        else
+                write_line(w, '+', "", "fleet %s: revision %.*s", f->name, SHORT_DIGEST, f->after);
+        for (size_t i = 0; i < f->variables.n; i++)
+                write_change(w, &f->variables.items[i], "variable ");
+        for (size_t i = 0; i < f->n_apps; i++) {
+                write_line(w, signs[f->apps[i].action], "    ", "app %s (%s)", f->apps[i].name,
+                           f->apps[i].driver);
+                for (size_t j = 0; j < f->apps[i].changes.n; j++)
+                        write_change(w, &f->apps[i].changes.items[j], "  ");
+        }
+        write_waves(w, f);
+}
+
+static void write_node(struct writer *w, const struct plan_node_change *n) {
+        switch (n->action) {
+        case PLAN_NODE_MOVE:
+                write_line(w, '>', "", "node %s moves from fleet %s to fleet %s", n->name, n->from, n->to);
+                break;
+        case PLAN_NODE_JOIN: write_line(w, '+', "", "node %s joins fleet %s", n->name, n->to); break;
+        case PLAN_NODE_LEAVE:
+                write_line(w, '-', "", "node %s leaves fleet %s and keeps what it runs", n->name, n->from);
+                break;
+        case PLAN_NODE_SETTINGS:
+                write_line(w, '~', "", "node %s gets other labels or variables", n->name);
+                break;
+        }
+}
+
+void plan_format(const struct plan *p, bool colour, struct buf *out) {
+        struct writer w = {out, colour};
+
+        if (plan_is_empty(p)) {
+                buf_puts(out, "nothing would change\n");
+                return;
+        }
+        for (size_t i = 0; i < p->n_fleets; i++) {
+                if (i > 0)
+                        buf_putc(out, '\n');
+                write_fleet(&w, &p->fleets[i]);
+        }
+        if (p->n_fleets > 0 && p->n_nodes > 0)
+                buf_putc(out, '\n');
+        for (size_t i = 0; i < p->n_nodes; i++)
+                write_node(&w, &p->nodes[i]);
+}
+
+/* ---- JSON */
+
+/* Values are cut between characters and come from JSON or UTF-8 files, so json_string() takes them. NULL in
+ * items makes the whole fail, which is right: only memory can be short. */
+
+static json_t *text_or_null(const char *s) {
+        return s ? json_string(s) : json_null();
+}
+
+static json_t *change_to_json(const struct plan_change *c) {
+        json_t *j = json_pack("{s:s}", "path", c->path), *lines;
+
+        if (j && c->before)
+                (void)json_object_set_new(j, "before", json_string(c->before));
+        if (j && c->after)
+                (void)json_object_set_new(j, "after", json_string(c->after));
+        if (j && c->lines) {
+                lines = json_array();
+                for (size_t i = 0; i < c->n_lines; i++)
+                        (void)json_array_append_new(lines, json_string(c->lines[i]));
+                (void)json_object_set_new(j, "diff", lines);
+        }
+        return j;
+}
+
+static json_t *changes_to_json(const struct plan_changes *c) {
+        json_t *j = json_array();
+        for (size_t i = 0; i < c->n; i++)
+                (void)json_array_append_new(j, change_to_json(&c->items[i]));
+        return j;
+}
+
+static json_t *apps_to_json(const struct plan_fleet *f) {
+        json_t *j = json_array();
+        for (size_t i = 0; i < f->n_apps; i++)
+                (void)json_array_append_new(j, json_pack("{s:s, s:s, s:s, s:o}", "name", f->apps[i].name,
+                                                         "driver", f->apps[i].driver, "action",
+                                                         plan_action_names[f->apps[i].action], "changes",
+                                                         changes_to_json(&f->apps[i].changes)));
+        return j;
+}
+
+static json_t *waves_to_json(const struct plan_fleet *f) {
+        json_t *j = json_array();
+        for (size_t i = 0; i < f->n_waves; i++) {
+                json_t *nodes = json_array();
+                for (size_t k = 0; k < f->waves[i].n_nodes; k++)
+                        (void)json_array_append_new(nodes, json_string(f->waves[i].nodes[k]));
+                (void)json_array_append_new(j, json_pack("{s:s, s:b, s:o}", "name", f->waves[i].name, "exact",
+                                                         (int)f->waves[i].exact, "nodes", nodes));
+        }
+        return j;
+}
+
+json_t *plan_to_json(const struct plan *p) {
+        json_t *fleets = json_array(), *nodes = json_array();
+
+        for (size_t i = 0; i < p->n_fleets; i++) {
+                const struct plan_fleet *f = &p->fleets[i];
+                (void)json_array_append_new(
+                        fleets,
+                        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", f->name, "action",
+                                  plan_action_names[f->action], "before", text_or_null(f->before), "after",
+                                  text_or_null(f->after), "rollout", text_or_null(f->rollout), "variables",
+                                  changes_to_json(&f->variables), "apps", apps_to_json(f), "waves",
+                                  waves_to_json(f)));
+        }
+        for (size_t i = 0; i < p->n_nodes; i++)
+                (void)json_array_append_new(
+                        nodes, json_pack("{s:s, s:s, s:o, s:o}", "name", p->nodes[i].name, "action",
+                                         plan_node_action_names[p->nodes[i].action], "from",
+                                         text_or_null(p->nodes[i].from), "to", text_or_null(p->nodes[i].to)));
+        return json_pack("{s:b, s:o, s:o}", "changes", (int)!plan_is_empty(p), "fleets", fleets, "nodes",
+                         nodes);
+}
