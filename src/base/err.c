@@ -61,18 +61,34 @@ int err_set_errno(struct err **err, int code, const char *format, ...) {
         return -code;
 }
 
+static void wrap(struct err **err, int code, const char *format, va_list ap) _printf_(3, 0);
+static void wrap(struct err **err, int code, const char *format, va_list ap) {
+        _cleanup_(x_freep) char *what = format_text(format, ap);
+        char *message = NULL;
+        if (!what || asprintf(&message, "%s: %s", what, err_message(*err)) < 0)
+                return; /* no memory to say more: what there was stays */
+        put(err, code, message);
+}
+
 int err_wrap(struct err **err, const char *format, ...) {
         if (!err)
                 return -EIO;
         int code = *err ? (*err)->code : EIO;
         va_list ap;
         va_start(ap, format);
-        _cleanup_(x_freep) char *what = format_text(format, ap);
+        wrap(err, code, format, ap);
         va_end(ap);
-        char *message = NULL;
-        if (!what || asprintf(&message, "%s: %s", what, err_message(*err)) < 0)
-                return -code; /* no memory to say more: what there was stays */
-        put(err, code, message);
+        return -code;
+}
+
+int err_wrap_code(struct err **err, int r, const char *format, ...) {
+        int code = code_sane(r);
+        if (!err)
+                return -code;
+        va_list ap;
+        va_start(ap, format);
+        wrap(err, code, format, ap);
+        va_end(ap);
         return -code;
 }
 

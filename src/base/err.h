@@ -25,8 +25,13 @@ int err_set(struct err **err, int code, const char *format, ...) _printf_(3, 4);
 int err_set_errno(struct err **err, int code, const char *format, ...) _printf_(3, 4);
 
 /* Puts "what: " before the message there is; keeps the code and returns it negated. With no error in
- * *err it makes one with EIO. */
+ * *err it makes one with EIO. Where err itself is NULL the code is not known here, and -EIO comes back:
+ * functions whose callers look at the code use err_wrap_code(). */
 int err_wrap(struct err **err, const char *format, ...) _printf_(2, 3);
+
+/* As err_wrap(), with the code (negative, as functions return it) given: r comes back, whether or not
+ * anybody listens. */
+int err_wrap_code(struct err **err, int r, const char *format, ...) _printf_(3, 4);
 
 /* The message, never NULL: "unknown error" for NULL. */
 const char *err_message(const struct err *err);

@@ -178,7 +178,7 @@ static int read_files(struct arena *arena, const json_t *j, struct app_spec *a, 
         for (size_t i = 0; i < json_array_size(list); i++) {
                 r = read_file(arena, json_array_get(list, i), &a->files[i], err);
                 if (r < 0)
-                        return err_wrap(err, "files[%zu]", i);
+                        return err_wrap_code(err, r, "files[%zu]", i);
                 a->n_files = i + 1;
         }
         return 0;
@@ -258,7 +258,7 @@ static int read_checks(struct arena *arena, const json_t *j, struct app_spec *a,
         for (size_t i = 0; i < json_array_size(list); i++) {
                 r = read_check(arena, json_array_get(list, i), &a->checks[i], err);
                 if (r < 0)
-                        return err_wrap(err, "healthChecks[%zu]", i);
+                        return err_wrap_code(err, r, "healthChecks[%zu]", i);
                 a->n_checks = i + 1;
         }
         return 0;
@@ -302,7 +302,7 @@ static int read_members(struct arena *arena, const json_t *j, struct app_spec *a
         a->restart = (enum restart_policy)restart;
         r = pairs_from_json(arena, json_object_get(j, "environment"), NULL, NULL, &a->environment, err);
         if (r < 0)
-                return err_wrap(err, "environment");
+                return err_wrap_code(err, r, "environment");
         if ((r = read_files(arena, j, a, err)) < 0 || (r = read_manifests(arena, j, a, err)) < 0)
                 return r;
         return read_checks(arena, j, a, err);
@@ -318,7 +318,7 @@ int app_spec_from_json(struct arena *arena, const json_t *j, struct app_spec *re
         if (!ret->name)
                 return no_memory(err);
         r = read_members(arena, j, ret, err);
-        return r < 0 ? err_wrap(err, "app %.100s", name) : 0;
+        return r < 0 ? err_wrap_code(err, r, "app %.100s", name) : 0;
 }
 
 void app_spec_release(struct app_spec *a) {
@@ -506,7 +506,7 @@ static int check_health_check(const struct health_check *c, bool expanded, struc
         }
         for (size_t i = 0; i < ARRAY_SIZE(check_numbers); i++)
                 if (check_number(c, &check_numbers[i], err) < 0)
-                        return err_wrap(err, "health check %.100s", c->name);
+                        return err_wrap_code(err, -EINVAL, "health check %.100s", c->name);
         return 0;
 }
 
@@ -562,5 +562,5 @@ int app_spec_check(const struct app_spec *a, bool expanded, struct err **err) {
         if (!name_is_dns_label(a->name))
                 return err_set(err, EINVAL, "app \"%.100s\": not a DNS label", a->name ? a->name : "");
         int r = check_members(a, expanded, err);
-        return r < 0 ? err_wrap(err, "app %s", a->name) : 0;
+        return r < 0 ? err_wrap_code(err, r, "app %s", a->name) : 0;
 }

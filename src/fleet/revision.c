@@ -155,7 +155,7 @@ static int read_revision(const json_t *j, struct revision *r, struct err **err) 
         e = pairs_from_json(r->arena, variables, variable_name_is_valid, variable_value_is_valid,
                             &r->variables, err);
         if (e < 0)
-                return err_wrap(err, "variables");
+                return err_wrap_code(err, e, "variables");
         if ((e = read_names(r->arena, j, "requires", &r->requires_, &r->n_requires, err)) < 0 ||
             (e = read_names(r->arena, j, "uses", &r->uses, &r->n_uses, err)) < 0)
                 return e;
@@ -181,13 +181,13 @@ int revision_decode(const char *json, size_t len, struct revision **ret, struct 
         _cleanup_(revision_freep) struct revision *r = NULL;
         int e = json_decode(json, len, &j, err);
         if (e < 0)
-                return err_wrap(err, "revision");
+                return err_wrap_code(err, e, "revision");
         r = revision_new();
         if (!r)
                 return err_set_errno(err, ENOMEM, "read revision");
         e = read_revision(j, r, err);
         if (e < 0)
-                return err_wrap(err, "revision");
+                return err_wrap_code(err, e, "revision");
         sha256_hex(json, len, r->digest);
         *ret = TAKE_PTR(r);
         return 0;
@@ -219,7 +219,7 @@ static json_t *revision_to_json(const struct revision *r) {
 int revision_encode(struct revision *r, char **ret_json, size_t *ret_len, struct err **err) {
         int e = check(r, err);
         if (e < 0)
-                return err_wrap(err, "revision");
+                return err_wrap_code(err, e, "revision");
         _cleanup_json_ json_t *j = revision_to_json(r);
         _cleanup_(buf_done) struct buf out = BUF_INIT;
         if (!j)
@@ -231,7 +231,7 @@ int revision_encode(struct revision *r, char **ret_json, size_t *ret_len, struct
                                "revision of fleet %s: larger than %u bytes, spread it over more fleets",
                                r->fleet, REVISION_MAX);
         if (e < 0)
-                return err_wrap(err, "revision of fleet %s", r->fleet);
+                return err_wrap_code(err, e, "revision of fleet %s", r->fleet);
         char digest[SHA256_HEX_SIZE];
         sha256_hex(out.data, out.len, digest);
         size_t len;

@@ -86,7 +86,7 @@ static int bind_text(struct binder *b, const char *what, const char **text) {
         if (holds_reference(*text)) {
                 int r = expand(b, *text);
                 if (r < 0)
-                        return err_wrap(b->err, "%s", what);
+                        return err_wrap_code(b->err, r, "%s", what);
                 copy = arena_strdup(b->arena, buf_str(&b->text));
         } else
                 copy = arena_strdup(b->arena, *text);
@@ -127,7 +127,7 @@ static int bind_environment(struct binder *b, struct pairs *environment) {
         for (size_t i = 0; i < copy.n; i++) {
                 int r = bind_text(b, copy.items[i].key, &copy.items[i].value);
                 if (r < 0)
-                        return err_wrap(b->err, "environment");
+                        return err_wrap_code(b->err, r, "environment");
         }
         *environment = copy;
         return 0;
@@ -157,7 +157,7 @@ static int bind_checks(struct binder *b, struct app_spec *a) {
                 if (r < 0 || (r = bind_texts(b, "command", &c->command, true)) < 0 ||
                     (r = bind_text(b, "host", &c->host)) < 0 || (r = bind_text(b, "port", &c->port)) < 0 ||
                     (r = bind_text(b, "path", &c->path)) < 0 || (r = bind_text(b, "scheme", &c->scheme)) < 0)
-                        return c->name ? err_wrap(b->err, "health check %s", c->name) : r;
+                        return c->name ? err_wrap_code(b->err, r, "health check %s", c->name) : r;
         }
         a->checks = checks;
         return 0;
@@ -181,7 +181,7 @@ static int bind_json(struct binder *b, const json_t *from, json_t **ret) {
                         }
                 }
                 if (r < 0 && r != -ENOMEM)
-                        r = err_wrap(b->err, "%.100s", key);
+                        r = err_wrap_code(b->err, r, "%.100s", key);
         } else if (json_is_array(from)) {
                 json_t *bound;
                 copy = json_array();
@@ -224,7 +224,7 @@ static int bind_app(struct binder *b, struct app_spec *a) {
         for (size_t i = 0; i < n_manifests; i++) {
                 r = bind_json(b, manifests[i], &a->manifests[i]);
                 if (r < 0)
-                        return r == -ENOMEM ? r : err_wrap(b->err, "manifests[%zu]", i);
+                        return r == -ENOMEM ? r : err_wrap_code(b->err, r, "manifests[%zu]", i);
                 a->n_manifests = i + 1;
         }
         return 0;
@@ -284,7 +284,7 @@ static int bind_all(struct binder *b, const struct revision *from, struct revisi
                 r = bind_app(b, &to->apps[i]);
                 to->n_apps = i + 1;
                 if (r < 0)
-                        return r == -ENOMEM ? r : err_wrap(b->err, "app %s", from->apps[i].name);
+                        return r == -ENOMEM ? r : err_wrap_code(b->err, r, "app %s", from->apps[i].name);
                 if ((r = app_spec_check(&to->apps[i], true, b->err)) < 0)
                         return r;
         }

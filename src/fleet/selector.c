@@ -440,7 +440,7 @@ static int read_json(struct builder *b, const json_t *j, struct selector *ret, s
         r = pairs_from_json(b->arena, json_object_get(j, "matchLabels"), label_key_is_valid,
                             label_value_is_valid, &labels, err);
         if (r < 0)
-                return err_wrap(err, "matchLabels");
+                return err_wrap_code(err, r, "matchLabels");
         const json_t *terms = json_object_get(j, "matchExpressions");
         if (terms && !json_is_array(terms))
                 return err_set(err, EINVAL, "matchExpressions: expected a list");
@@ -451,7 +451,7 @@ static int read_json(struct builder *b, const json_t *j, struct selector *ret, s
         for (size_t i = 0; r == 0 && i < n; i++) {
                 r = term_from_json(b, json_array_get(terms, i), err);
                 if (r < 0 && r != -ENOMEM)
-                        return err_wrap(err, "matchExpressions[%zu]", i);
+                        return err_wrap_code(err, r, "matchExpressions[%zu]", i);
         }
         if (r < 0)
                 return r;
@@ -467,7 +467,7 @@ int selector_from_json(struct arena *arena, const json_t *j, struct selector *re
         if (r == -ENOMEM)
                 return err_set_errno(err, ENOMEM, "read selector");
         if (r < 0)
-                return err_wrap(err, "selector");
+                return err_wrap_code(err, r, "selector");
         *ret = read;
         return 0;
 }

@@ -24,6 +24,7 @@ static void nobody_listens(void **state) {
         assert_string_equal(err_message(NULL), "unknown error");
         assert_int_equal(err_code(NULL), -EIO);
         assert_null(err_free(NULL));
+        assert_int_equal(err_wrap_code(NULL, -ENOKEY, "x"), -ENOKEY);
         struct err *e = NULL;
         err_set(&e, EINVAL, "dropped");
         assert_int_equal(err_move(NULL, e), -EINVAL);
@@ -48,6 +49,9 @@ static void wrap_without_an_error_makes_one(void **state) {
         _cleanup_(err_freep) struct err *e = NULL;
         assert_int_equal(err_wrap(&e, "deploy"), -EIO);
         assert_string_equal(err_message(e), "deploy: unknown error");
+        assert_int_equal(err_wrap_code(&e, -ENOKEY, "again"), -ENOKEY);
+        assert_string_equal(err_message(e), "again: deploy: unknown error");
+        assert_int_equal(err_code(e), -ENOKEY);
 }
 
 /* The words of the new error may come from the old one. */
