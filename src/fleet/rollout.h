@@ -2,7 +2,7 @@
 /* The rollout state machine. Pure: (state, event, now) -> (state, effects). No clock, no I/O. The whole of
  * the rules, with tables, is in docs/rollouts.md.
  *
- * Times are Unix milliseconds given by the caller. The caller stores the rollout and its changed
+ * Times are Unix milliseconds above 0, given by the caller. The caller stores the rollout and its changed
  * members in one transaction, and only then carries out the effects; after a crash it loads them back
  * and calls rollout_restart(), so that nothing is lost or done twice in a way that matters
  * (assignments are idempotent).
@@ -15,12 +15,14 @@
  * and is not Healthy at its deadline is TimedOut, which is a failure (it may be bricked); only one that was
  * cut off while still downloading is Deferred.
  *
- * A wave passes when none but stragglers are undecided, at least min_sample (or all members, where the wave
- * is smaller) are Healthy, of those that are Healthy or failed at least success_threshold are Healthy, this
- * has been so through the soak, and at its end at least min_sample of the Healthy ones are connected, so that
- * their health is seen and not remembered. A wave that lacks its min_sample, because its members are
- * Deferred, waits (Progressing) for one to come back. The last wave passes by the same rule; with it the
- * rollout has Succeeded, with k deferred.
+ * A wave is healthy when none but stragglers are undecided, at least min_sample (or all members, where the
+ * wave is smaller) are Healthy, and at least success_threshold of those that accepted and are decided. It
+ * passes when it has been so for its pause (the soak; its clock stands still while the wave is not healthy),
+ * and at least min_sample of the Healthy ones are connected, so that their health is seen and not remembered.
+ * A wave that lacks its min_sample because its members are Deferred waits (Progressing) for one to come back.
+ * The last wave passes by the same rule; with it the rollout has Succeeded, with k deferred. A Healthy member
+ * that goes to work again (an app restarts, drift is put back) is not waited for, but must be Healthy again
+ * by its deadline.
  *
  * A rollout fails when more than max_failed members have failed, in any wave and at any time, or when the
  * wave cannot meet min_sample or success_threshold any more. Then it rolls back, or pauses where the policy
@@ -79,7 +81,9 @@ struct rollout_member {
         msec_t gone_at;   /* when it disconnected, 0: it did not since the start */
         bool assigned;    /* the rollout's revision is what it was last told to run */
         bool going_back;  /* told to run its previous revision, and waited for */
+        bool went_back;   /* and confirmed that it does */
         bool straggler;   /* was Deferred once: nothing waits for it */
+        bool proven;      /* was Healthy once since the offer */
         bool waived;      /* a person resumed in spite of its failure, which counts no longer */
         bool removed;     /* left the fleet: out of every count */
 };
@@ -87,6 +91,7 @@ struct rollout_member {
 struct rollout_wave {
         char *name;
         msec_t started_at, healthy_at, passed_at; /* 0: not yet */
+        msec_t soaked_ms;                         /* in earlier stretches of health */
         msec_t pause_ms;                          /* of the policy; a dropped wave is not here */
         struct quantity success_threshold;
 };
@@ -183,8 +188,9 @@ void rollout_effects_done(struct rollout_effects *e);
  * says of an older one; a node that ASSIGN told nothing new is to be reported by the caller. While
  * RollingBack, `revision` is the member's previous one and Healthy confirms it. Reports about other
  * revisions, of unknown nodes and of members not yet offered anything are ignored. What nodes do (not what
- * people say) is never -EINVAL. After Succeeded, reports of stragglers still bring their members up to date;
- * in the other final phases events of nodes change nothing. Costs O(log n) but where many members change. */
+ * people say) is never -EINVAL. After Succeeded, reports
+ * still bring members that are not Healthy up to date; in the other final phases events of nodes change
+ * nothing. Costs O(log n) but where many members change. */
 int rollout_step(struct rollout *r, const struct rollout_event *event, msec_t now,
                  struct rollout_effects *effects, struct err **err);
 /* After loading: gives every effect again that may have been lost with the process (ASSIGN, ASSIGN_BACK,

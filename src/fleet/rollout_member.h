@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One step of a rollout under way, and what can happen to a member in it. Inside of the rollout alone. */
+#pragma once
+
+#include "fleet/rollout_index.h"
+
+struct step {
+        struct rollout *r;
+        msec_t now;
+        struct rollout_effects *effects;
+        size_t first_effect; /* of this step */
+        bool changed;        /* the rollout itself is to be stored */
+        bool finished;
+        size_t culprit; /* the member that failed in this step; SIZE_MAX: none */
+        int error;      /* memory ran out */
+};
+
+/* ---- effects and words. Memory that is out is remembered in `error`. */
+void step_push(struct step *s, enum rollout_effect_type type, size_t member, char *text); /* takes text */
+char *step_text(struct step *s, const char *format, ...) _printf_(2, 3);
+void step_note(struct step *s, char *text); /* takes text; NULL is nothing */
+
+/* ---- members. Every change of one lies between edit and done. */
+struct rollout_member *member_edit(struct step *s, size_t i);
+void member_done(struct step *s, size_t i);
+
+void member_offer(struct step *s, size_t i);
+/* Its deadline is over: Deferred, TimedOut, or waited for on its way back no longer. */
+void member_expire(struct step *s, size_t i);
+/* It says where it is with the rollout's revision; or, told to go back, with its previous one. States that no
+ * node reports are ignored. */
+void member_take_report(struct step *s, size_t i, enum member_state to, const char *reason);
+void member_take_report_back(struct step *s, size_t i, enum member_state state, const char *reason);
+void member_send_back(struct step *s, size_t i);
+void member_give_up_way_back(struct step *s, size_t i);
+/* It failed, and is at work again by itself: from now it is waited for. */
+void member_forgive(struct step *s, size_t i);
+/* As if nothing had been offered to it. */
+void member_reset(struct step *s, size_t i);
+void member_set_connected(struct step *s, size_t i, bool connected);
+void member_remove(struct step *s, size_t i);
+void member_waive(struct step *s, size_t i);

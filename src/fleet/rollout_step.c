@@ -1,0 +1,607 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a rollout moves. The tables here are those of docs/rollouts.md.
+ *
+ * Every event ends in settle(), which looks at the counters alone and does what they call for, so that no
+ * order of events leads to another outcome than the counts do. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "fleet/rollout_member.h"
+
+/* ---- phases */
+
+/* Takes the text. */
+static void set_reason(struct step *s, char *text) {
+        free(s->r->reason);
+        s->r->reason = text;
+        s->changed = true;
+}
+
+#define PHASE(x) (1u << ROLLOUT_##x)
+#define ANY_END (PHASE(SUCCEEDED) | PHASE(FAILED) | PHASE(ABORTED) | PHASE(SUPERSEDED))
+
+static const uint32_t phase_next[] = {
+        [ROLLOUT_PENDING] = PHASE(PROGRESSING) | PHASE(ABORTED) | PHASE(SUPERSEDED),
+        [ROLLOUT_PROGRESSING] = PHASE(SOAKING) | PHASE(ROLLING_BACK) | ANY_END,
+        [ROLLOUT_SOAKING] = PHASE(PROGRESSING) | PHASE(ROLLING_BACK) | ANY_END,
+        [ROLLOUT_ROLLING_BACK] = PHASE(ROLLED_BACK) | PHASE(FAILED) | PHASE(ABORTED) | PHASE(SUPERSEDED),
+        [ROLLOUT_SUCCEEDED] = 0,
+        [ROLLOUT_FAILED] = PHASE(PROGRESSING),
+        [ROLLOUT_ABORTED] = PHASE(PROGRESSING),
+        [ROLLOUT_ROLLED_BACK] = PHASE(PROGRESSING),
+        [ROLLOUT_SUPERSEDED] = 0,
+};
+
+static void set_phase(struct step *s, enum rollout_phase to) {
+        if (s->r->phase == to)
+                return;
+        if (!((phase_next[s->r->phase] >> to) & 1u)) {
+                s->error = -ENOTRECOVERABLE;
+                return;
+        }
+        s->r->phase = to;
+        s->changed = true;
+}
+
+/* Takes the reason. */
+static void finish(struct step *s, enum rollout_phase phase, char *reason) {
+        set_phase(s, phase);
+        s->r->finished_at = s->now;
+        s->r->paused = false;
+        set_reason(s, reason);
+        step_note(s, step_text(s, "rollout %s%s%s", rollout_phase_name(phase), reason ? ": " : "",
+                               reason ? reason : ""));
+        s->finished = true;
+}
+
+static char *text_of_stragglers(struct step *s) {
+        const struct wave_tally *t = rollout_tally_all(s->r);
+        size_t k = t->total - t->ok - t->bad - t->waived;
+        return k > 0 ? step_text(s, "%zu deferred", k) : NULL;
+}
+
+/* Everybody who goes back has confirmed, or is waited for no longer. */
+static void finish_rollback(struct step *s) {
+        struct rollout *r = s->r;
+        size_t unconfirmed = 0;
+        bool had_previous = false;
+        for (size_t i = 0; i < r->n_members; i++) {
+                const struct rollout_member *m = &r->members[i];
+                if (m->removed || m->offered == 0 || !m->previous_revision)
+                        continue;
+                had_previous = true;
+                /* One that never answered an offer never left its previous revision. */
+                unconfirmed += !m->went_back && !(m->state == MEMBER_DEFERRED && m->accepted == 0);
+        }
+        const char *why = r->reason ? r->reason : "by request";
+        if (!had_previous)
+                finish(s, r->gave_up ? ROLLOUT_FAILED : ROLLOUT_ABORTED,
+                       step_text(s, "%s; there is nothing to go back to", why));
+        else if (unconfirmed > 0)
+                finish(s, ROLLOUT_ROLLED_BACK,
+                       step_text(s, "%s; %zu node%s not confirmed", why, unconfirmed,
+                                 unconfirmed == 1 ? "" : "s"));
+        else
+                finish(s, ROLLOUT_ROLLED_BACK, step_text(s, "%s", why));
+}
+
+/* Takes the reason. */
+static void start_rollback(struct step *s, char *reason) {
+        struct rollout *r = s->r;
+        size_t n = 0;
+        set_phase(s, ROLLOUT_ROLLING_BACK);
+        r->paused = false;
+        set_reason(s, reason);
+        for (size_t i = 0; i < r->n_members; i++) {
+                if (!r->members[i].assigned || r->members[i].removed)
+                        continue;
+                member_send_back(s, i);
+                n++;
+        }
+        step_note(s, step_text(s, "rolling %zu node%s back: %s", n, n == 1 ? "" : "s",
+                               reason ? reason : "by request"));
+}
+
+/* The limit of failures is met. Takes the reason. */
+static void give_up(struct step *s, char *reason) {
+        struct rollout *r = s->r;
+        r->gave_up = true;
+        s->changed = true;
+        if (r->policy.rollback_on_failure) {
+                start_rollback(s, reason);
+                return;
+        }
+        r->paused = true;
+        set_reason(s, reason);
+        step_note(s, step_text(s, "paused: %s", reason ? reason : "failed"));
+}
+
+static char *text_of_failure(struct step *s, char *what) {
+        const struct rollout_member *m = s->culprit != SIZE_MAX ? &s->r->members[s->culprit] : NULL;
+        if (!what || !m)
+                return what;
+        char *text = step_text(s, "%s (%s: %s)", what, m->node,
+                               m->reason ? m->reason : member_state_name(m->state));
+        free(what);
+        return text;
+}
+
+static void begin_wave(struct step *s) {
+        struct rollout *r = s->r;
+        struct rollout_wave *w = &r->waves[r->wave];
+        w->started_at = s->now;
+        s->changed = true;
+        step_note(s, step_text(s, "wave %s begins: %zu node%s", w->name, rollout_tally(r, r->wave)->total,
+                               rollout_tally(r, r->wave)->total == 1 ? "" : "s"));
+        for (size_t i = 0; i < r->n_members; i++) {
+                const struct rollout_member *m = &r->members[i];
+                if (m->wave == r->wave && m->state == MEMBER_PENDING && !m->removed)
+                        member_offer(s, i);
+        }
+}
+
+static void pass_wave(struct step *s) {
+        struct rollout *r = s->r;
+        struct rollout_wave *w = &r->waves[r->wave];
+        const struct wave_tally *t = rollout_tally(r, r->wave);
+        w->passed_at = s->now;
+        s->changed = true;
+        step_note(s, step_text(s, "wave %s passed: %zu healthy, %zu failed, %zu deferred", w->name, t->ok,
+                               t->bad + t->waived, t->total - t->ok - t->bad - t->waived));
+        if (r->wave + 1 == r->n_waves) {
+                finish(s, ROLLOUT_SUCCEEDED, text_of_stragglers(s));
+                return;
+        }
+        r->wave++;
+        set_phase(s, ROLLOUT_PROGRESSING);
+}
+
+/* Real successes that the wave needs: min_sample, or all where it is smaller. */
+static size_t wave_need(const struct rollout *r, size_t wave) {
+        const struct wave_tally *t = rollout_tally(r, wave);
+        return (size_t)MIN(r->policy.min_sample, (int64_t)(t->total - t->waived));
+}
+
+static int64_t tolerated_failures(const struct rollout *r) {
+        return quantity_of(&r->policy.max_failed, (int64_t)rollout_tally_all(r)->total);
+}
+
+/* Why the rollout cannot succeed any more, or NULL. */
+static char *find_failure(struct step *s) {
+        const struct rollout *r = s->r;
+        int64_t tolerated = tolerated_failures(r);
+        if ((int64_t)r->index->failures > tolerated)
+                return text_of_failure(s, step_text(s, "%zu node%s failed, %" PRId64 " tolerated",
+                                                    r->index->failures, r->index->failures == 1 ? "" : "s",
+                                                    tolerated));
+        const struct rollout_wave *w = &r->waves[r->wave];
+        if (w->started_at == 0)
+                return NULL;
+        const struct wave_tally *t = rollout_tally(r, r->wave);
+        size_t possible = t->ok + t->undecided + t->late + t->relapsed;
+        if (possible + t->deferred < wave_need(r, r->wave))
+                return text_of_failure(s, step_text(s, "wave %s cannot have %zu healthy node%s any more",
+                                                    w->name, wave_need(r, r->wave),
+                                                    wave_need(r, r->wave) == 1 ? "" : "s"));
+        int64_t needed = quantity_of(&w->success_threshold, (int64_t)(possible + t->bad));
+        if ((int64_t)possible < needed) {
+                char text[QUANTITY_TEXT_SIZE];
+                return text_of_failure(
+                        s, step_text(s, "wave %s cannot meet its success threshold of %s any more", w->name,
+                                     quantity_format(&w->success_threshold, text)));
+        }
+        return NULL;
+}
+
+/* Of those that are decided or were Healthy before, are enough Healthy now? Without a threshold, as many as
+ * may still fail need not be. */
+static bool threshold_is_met(const struct rollout *r) {
+        const struct wave_tally *t = rollout_tally(r, r->wave);
+        const struct quantity *threshold = &r->waves[r->wave].success_threshold;
+        if (!threshold->is_set)
+                return (int64_t)(r->index->failures + t->relapsed) <= tolerated_failures(r);
+        return (int64_t)t->ok >= quantity_of(threshold, (int64_t)(t->ok + t->bad + t->relapsed));
+}
+
+static bool wave_is_healthy(const struct rollout *r) {
+        const struct wave_tally *t = rollout_tally(r, r->wave);
+        return t->undecided == 0 && t->ok >= wave_need(r, r->wave) && threshold_is_met(r);
+}
+
+static bool soak_is_observed(const struct rollout *r) {
+        return rollout_tally(r, r->wave)->observed >= wave_need(r, r->wave);
+}
+
+/* The wave is as it should be: lets it soak, or pass when it has. True: it passed. */
+static bool soak(struct step *s) {
+        struct rollout *r = s->r;
+        struct rollout_wave *w = &r->waves[r->wave];
+        if (w->healthy_at == 0) {
+                char pause[32];
+                w->healthy_at = s->now;
+                s->changed = true;
+                if (w->pause_ms > 0)
+                        step_note(s, step_text(s, "wave %s is healthy: soaks for %s", w->name,
+                                               duration_format(w->pause_ms - w->soaked_ms, pause,
+                                                               sizeof(pause))));
+        }
+        if (r->paused || s->now < rollout_soak_until(w) || !soak_is_observed(r)) {
+                set_phase(s, ROLLOUT_SOAKING);
+                return false;
+        }
+        pass_wave(s);
+        return true;
+}
+
+/* The clock of the soak stands still until the wave is healthy again. */
+static void interrupt_soak(struct step *s) {
+        struct rollout_wave *w = &s->r->waves[s->r->wave];
+        if (w->healthy_at == 0)
+                return;
+        w->soaked_ms = MIN(w->soaked_ms + MAX(s->now - w->healthy_at, 0), w->pause_ms);
+        w->healthy_at = 0;
+        s->changed = true;
+        set_phase(s, ROLLOUT_PROGRESSING);
+        step_note(s, step_text(s, "wave %s is not healthy any more: its soak stands still", w->name));
+}
+
+/* Does what the counters call for. */
+static void settle(struct step *s) {
+        struct rollout *r = s->r;
+        while ((r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING) && !r->gave_up &&
+               s->error == 0) {
+                if (r->n_waves == 0) {
+                        finish(s, ROLLOUT_SUCCEEDED, NULL);
+                        return;
+                }
+                char *failure = find_failure(s);
+                if (failure) {
+                        give_up(s, failure);
+                        break;
+                }
+                if (r->waves[r->wave].started_at == 0) {
+                        if (r->paused)
+                                return;
+                        begin_wave(s);
+                } else if (!wave_is_healthy(r)) {
+                        interrupt_soak(s);
+                        return;
+                } else if (!soak(s)) {
+                        return;
+                }
+        }
+        if (r->phase == ROLLOUT_ROLLING_BACK && r->index->going_back == 0)
+                finish_rollback(s);
+}
+
+/* ---- events of nodes and of time */
+
+static void on_tick(struct step *s) {
+        size_t member;
+        msec_t wake;
+        while (!rollout_phase_is_final(s->r->phase) && rollout_index_first(s->r, &member, &wake) &&
+               wake <= s->now && s->error == 0)
+                member_expire(s, member);
+}
+
+static bool wave_has_begun(const struct rollout *r, const struct rollout_member *m) {
+        return r->waves[m->wave].started_at != 0;
+}
+
+static bool may_offer(const struct rollout *r) {
+        return (r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING) && !r->paused;
+}
+
+static void on_presence(struct step *s, size_t i, bool connected) {
+        const struct rollout_member *m = &s->r->members[i];
+        if (m->connected == connected)
+                return;
+        member_set_connected(s, i, connected);
+        if (connected && m->state == MEMBER_DEFERRED && wave_has_begun(s->r, m) && may_offer(s->r))
+                member_offer(s, i);
+}
+
+static void on_node_state(struct step *s, size_t i, const struct rollout_event *event) {
+        struct rollout *r = s->r;
+        const struct rollout_member *m = &r->members[i];
+        if (!event->revision)
+                return;
+        if (r->phase == ROLLOUT_ROLLING_BACK) {
+                if (str_eq(event->revision, m->previous_revision))
+                        member_take_report_back(s, i, event->state, event->reason);
+                return;
+        }
+        if (str_eq(event->revision, r->revision))
+                member_take_report(s, i, event->state, event->reason);
+}
+
+static void on_removed(struct step *s, size_t i) {
+        member_remove(s, i);
+        s->changed = true; /* its totals */
+}
+
+/* After Succeeded, those who are not Healthy still report, so that the rollout's "k deferred" stays true. */
+static void on_straggler(struct step *s, size_t i, const struct rollout_event *event) {
+        if (event->type != ROLLOUT_EVENT_NODE_STATE || s->r->members[i].state == MEMBER_HEALTHY)
+                return;
+        on_node_state(s, i, event);
+        char *text = text_of_stragglers(s);
+        if (str_eq(text, s->r->reason))
+                free(text);
+        else
+                set_reason(s, text);
+}
+
+static int on_node(struct step *s, const struct rollout_event *event, struct err **err) {
+        if (!event->node)
+                return err_set(err, EINVAL, "an event of a node that names no node");
+        size_t i = rollout_find_member(s->r, event->node);
+        if (i == SIZE_MAX || s->r->members[i].removed)
+                return 0;
+        if (s->r->phase == ROLLOUT_SUCCEEDED)
+                on_straggler(s, i, event);
+        if (rollout_phase_is_final(s->r->phase))
+                return 0;
+        if (event->type == ROLLOUT_EVENT_NODE_STATE)
+                on_node_state(s, i, event);
+        else if (event->type == ROLLOUT_EVENT_NODE_REMOVED)
+                on_removed(s, i);
+        else
+                on_presence(s, i, event->type == ROLLOUT_EVENT_CONNECTED);
+        return 0;
+}
+
+/* The time in which nobody was there to listen counts for no deadline and no soak. */
+static int on_time_gap(struct step *s, msec_t gap, struct err **err) {
+        struct rollout *r = s->r;
+        if (gap < 0 || gap > ROLLOUT_TIME_MAX_MS)
+                return err_set(err, EINVAL, "a time gap of %" PRId64 " ms", gap);
+        if (gap == 0 || rollout_phase_is_final(r->phase))
+                return 0;
+        rollout_index_shift(r, gap); /* first: then the members below are where they belong */
+        for (size_t i = 0; i < r->n_members; i++) {
+                struct rollout_member *m = &r->members[i];
+                if (m->removed || (m->deadline == 0 && m->gone_at == 0))
+                        continue;
+                if (m->deadline != 0)
+                        m->deadline += gap;
+                if (m->gone_at != 0)
+                        m->gone_at += gap;
+                step_push(s, ROLLOUT_EFFECT_MEMBER, i, NULL);
+        }
+        if (r->n_waves > 0 && r->waves[r->wave].healthy_at != 0 && r->waves[r->wave].passed_at == 0) {
+                r->waves[r->wave].healthy_at += gap;
+                s->changed = true;
+        }
+        return 0;
+}
+
+/* ---- what people say */
+
+static int refuse(const struct rollout *r, const char *verb, struct err **err) {
+        return err_set(err, EINVAL, "cannot %s: the rollout is %s", verb, rollout_phase_name(r->phase));
+}
+
+static int on_start(struct step *s, struct err **err) {
+        if (s->r->phase != ROLLOUT_PENDING)
+                return refuse(s->r, "start", err);
+        set_phase(s, ROLLOUT_PROGRESSING);
+        step_note(s, step_text(s, "rollout begins: %zu nodes in %zu waves", s->r->n_members, s->r->n_waves));
+        return 0;
+}
+
+static int on_pause(struct step *s, const char *reason, struct err **err) {
+        struct rollout *r = s->r;
+        if (rollout_phase_is_final(r->phase) || r->phase == ROLLOUT_ROLLING_BACK)
+                return refuse(r, "pause", err);
+        if (r->paused)
+                return err_set(err, EINVAL, "cannot pause: the rollout is paused already");
+        r->paused = true;
+        set_reason(s, reason ? step_text(s, "%s", reason) : NULL);
+        step_note(s, step_text(s, "paused%s%s", reason ? ": " : "", reason ? reason : ""));
+        return 0;
+}
+
+/* Who came back while nothing could be offered. */
+static void offer_to_returned(struct step *s) {
+        for (size_t i = 0; i < s->r->n_members; i++) {
+                const struct rollout_member *m = &s->r->members[i];
+                if (m->state == MEMBER_DEFERRED && m->connected && !m->removed && wave_has_begun(s->r, m))
+                        member_offer(s, i);
+        }
+}
+
+/* Resumed in spite of its failures: they are seen, and count no longer. */
+static void waive_failures(struct step *s) {
+        for (size_t i = 0; i < s->r->n_members; i++) {
+                const struct rollout_member *m = &s->r->members[i];
+                if (m->failed && !m->waived && !m->removed)
+                        member_waive(s, i);
+        }
+}
+
+static int on_resume(struct step *s, struct err **err) {
+        struct rollout *r = s->r;
+        if (!r->paused)
+                return err_set(err, EINVAL, "cannot resume: the rollout is not paused");
+        if (r->gave_up)
+                waive_failures(s);
+        r->paused = r->gave_up = false;
+        set_reason(s, NULL);
+        step_note(s, step_text(s, "resumed"));
+        if (may_offer(r))
+                offer_to_returned(s);
+        return 0;
+}
+
+/* Stops waiting: the rollout ends here. */
+static void forget_way_back(struct step *s) {
+        for (size_t i = 0; i < s->r->n_members; i++)
+                if (s->r->members[i].going_back)
+                        member_give_up_way_back(s, i);
+}
+
+static int on_abort(struct step *s, const struct rollout_event *event, struct err **err) {
+        struct rollout *r = s->r;
+        if (rollout_phase_is_final(r->phase))
+                return refuse(r, "abort", err);
+        if (r->phase == ROLLOUT_ROLLING_BACK && event->rollback)
+                return err_set(err, EINVAL, "cannot abort: the rollout is rolling back already");
+        char *reason = event->reason ? step_text(s, "%s", event->reason) : NULL;
+        if (event->rollback && r->phase != ROLLOUT_PENDING) {
+                start_rollback(s, reason);
+                return 0;
+        }
+        forget_way_back(s);
+        finish(s, r->gave_up ? ROLLOUT_FAILED : ROLLOUT_ABORTED, reason);
+        return 0;
+}
+
+static bool may_retry(const struct rollout *r, const struct rollout_member *m) {
+        return !m->removed && m->failed && m->state != MEMBER_HEALTHY && m->wave <= r->wave;
+}
+
+/* Failed members once more, the rollout goes on where it is. */
+static int retry_failed(struct step *s, struct err **err) {
+        struct rollout *r = s->r;
+        size_t n = 0;
+        if (r->paused && !r->gave_up)
+                return err_set(err, EINVAL, "cannot retry: the rollout is paused, resume it first");
+        for (size_t i = 0; i < r->n_members; i++)
+                n += may_retry(r, &r->members[i]);
+        if (n == 0)
+                return err_set(err, EINVAL, "cannot retry: no node has failed");
+        for (size_t i = 0; i < r->n_members; i++) {
+                if (!may_retry(r, &r->members[i]))
+                        continue;
+                if (member_state_is_failure(r->members[i].state))
+                        member_offer(s, i);
+                else
+                        member_forgive(s, i);
+        }
+        if (r->gave_up) {
+                r->gave_up = r->paused = false;
+                set_reason(s, NULL);
+        }
+        step_note(s, step_text(s, "%zu failed node%s retried", n, n == 1 ? "" : "s"));
+        return 0;
+}
+
+/* The whole again, from its first wave. Who still has the revision assigned keeps it until then. */
+static void begin_anew(struct step *s) {
+        struct rollout *r = s->r;
+        for (size_t i = 0; i < r->n_members; i++)
+                if (!r->members[i].removed && r->members[i].state != MEMBER_PENDING)
+                        member_reset(s, i);
+        for (size_t i = 0; i < r->n_waves; i++)
+                r->waves[i].started_at = r->waves[i].healthy_at = r->waves[i].soaked_ms =
+                        r->waves[i].passed_at = 0;
+        r->wave = 0;
+        r->finished_at = 0;
+        r->paused = r->gave_up = false;
+        set_reason(s, NULL);
+        set_phase(s, ROLLOUT_PROGRESSING);
+        step_note(s, step_text(s, "retried: begins again with its first wave"));
+}
+
+static int on_retry(struct step *s, struct err **err) {
+        switch (s->r->phase) {
+        case ROLLOUT_PROGRESSING:
+        case ROLLOUT_SOAKING: return retry_failed(s, err);
+        case ROLLOUT_FAILED:
+        case ROLLOUT_ABORTED:
+        case ROLLOUT_ROLLED_BACK: begin_anew(s); return 0;
+        case ROLLOUT_PENDING:
+        case ROLLOUT_SUCCEEDED:
+        case ROLLOUT_ROLLING_BACK:
+        case ROLLOUT_SUPERSEDED: break;
+        }
+        return refuse(s->r, "retry", err);
+}
+
+static int on_supersede(struct step *s, const char *reason, struct err **err) {
+        if (rollout_phase_is_final(s->r->phase))
+                return refuse(s->r, "supersede", err);
+        forget_way_back(s);
+        finish(s, ROLLOUT_SUPERSEDED, reason ? step_text(s, "%s", reason) : NULL);
+        return 0;
+}
+
+/* ---- the step */
+
+static int dispatch(struct step *s, const struct rollout_event *event, struct err **err) {
+        switch (event->type) {
+        case ROLLOUT_EVENT_START: return on_start(s, err);
+        case ROLLOUT_EVENT_TICK: on_tick(s); return 0;
+        case ROLLOUT_EVENT_NODE_STATE:
+        case ROLLOUT_EVENT_CONNECTED:
+        case ROLLOUT_EVENT_DISCONNECTED:
+        case ROLLOUT_EVENT_NODE_REMOVED: return on_node(s, event, err);
+        case ROLLOUT_EVENT_PAUSE: return on_pause(s, event->reason, err);
+        case ROLLOUT_EVENT_RESUME: return on_resume(s, err);
+        case ROLLOUT_EVENT_ABORT: return on_abort(s, event, err);
+        case ROLLOUT_EVENT_RETRY: return on_retry(s, err);
+        case ROLLOUT_EVENT_SUPERSEDE: return on_supersede(s, event->reason, err);
+        case ROLLOUT_EVENT_TIME_GAP: return on_time_gap(s, event->gap_ms, err);
+        }
+        return err_set(err, EINVAL, "unknown event %d", (int)event->type);
+}
+
+int rollout_step(struct rollout *r, const struct rollout_event *event, msec_t now,
+                 struct rollout_effects *effects, struct err **err) {
+        struct step s = {
+                .r = r, .now = now, .effects = effects, .first_effect = effects->n, .culprit = SIZE_MAX};
+        if (now <= 0)
+                return err_set(err, EINVAL, "the time %" PRId64 " is before 1970", now);
+        int k = dispatch(&s, event, err);
+        if (k < 0)
+                return k;
+        settle(&s);
+        if (s.changed)
+                step_push(&s, ROLLOUT_EFFECT_CHANGED, SIZE_MAX, NULL);
+        if (s.finished)
+                step_push(&s, ROLLOUT_EFFECT_FINISHED, SIZE_MAX, NULL);
+        for (size_t i = s.first_effect; i < effects->n; i++)
+                if (effects->items[i].type == ROLLOUT_EFFECT_MEMBER)
+                        r->index->touched[effects->items[i].member] = false;
+        if (s.error == -ENOTRECOVERABLE)
+                return err_set(err, ENOTRECOVERABLE, "rollout %s took a step that its tables forbid", r->id);
+        return s.error < 0 ? err_set(err, ENOMEM, "rollout %s: out of memory", r->id) : 0;
+}
+
+int rollout_restart(const struct rollout *r, struct rollout_effects *effects) {
+        struct step s = {.effects = effects};
+        bool ended_back = r->phase == ROLLOUT_ROLLING_BACK || r->phase == ROLLOUT_ROLLED_BACK ||
+                          r->phase == ROLLOUT_FAILED || r->phase == ROLLOUT_ABORTED;
+        for (size_t i = 0; i < r->n_members; i++) {
+                const struct rollout_member *m = &r->members[i];
+                if (m->removed || r->phase == ROLLOUT_SUPERSEDED)
+                        continue;
+                if (m->assigned)
+                        step_push(&s, ROLLOUT_EFFECT_ASSIGN, i, NULL);
+                else if (m->offered != 0 && ended_back)
+                        step_push(&s, ROLLOUT_EFFECT_ASSIGN_BACK, i, NULL);
+        }
+        if (rollout_phase_is_final(r->phase))
+                step_push(&s, ROLLOUT_EFFECT_FINISHED, SIZE_MAX, NULL);
+        return s.error;
+}
+
+msec_t rollout_next_wake(const struct rollout *r) {
+        size_t member;
+        msec_t wake = 0;
+        if (rollout_phase_is_final(r->phase))
+                return 0;
+        if (!rollout_index_first(r, &member, &wake))
+                wake = 0;
+        /* A soak that nobody observes ends when somebody comes, not by time. */
+        if (r->phase == ROLLOUT_SOAKING && !r->paused && soak_is_observed(r)) {
+                msec_t end = rollout_soak_until(&r->waves[r->wave]);
+                wake = wake == 0 ? end : MIN(wake, end);
+        }
+        return wake;
+}
