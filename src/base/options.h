@@ -72,6 +72,9 @@ struct program_spec {
          * read before the environment and the command line. A file that is only the option's fallback may
          * be absent. NULL: none. */
         const char *config_option;
+        /* Not 0: the settings of every command begin with a copy of the global settings, of this many bytes
+         * (its strings stay the global ones). */
+        size_t global_size;
 };
 
 #define EXIT_USAGE 64 /* sysexits.h EX_USAGE: the command line was wrong */

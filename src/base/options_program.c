@@ -249,6 +249,8 @@ static int run_command(const struct program_spec *p, const struct command_spec *
                 r = option_sets_parse(sets, ARRAY_SIZE(sets), argc - 1, argv + 1, &words, &n_words, &err);
         if (r == 0)
                 r = check_count(c, words, n_words, &err);
+        if (r == 0 && p->global_size > 0 && p->global_size <= c->settings_size)
+                memcpy(settings, global_settings, p->global_size);
         int code = r == 0 ? c->run(settings, words, n_words) : usage_error(p, c, err);
         options_release(c->options, settings);
         options_release(p->global_options, global_settings);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every command of `skerry` shares: the global options, the exit codes, how failure is told.
+ *
+ * A command is one file that defines one `const struct command_spec` below; main.c lists them. The settings
+ * struct of a command begins with a `struct cli_globals`. */
+#pragma once
+
+#include "base/err.h"
+#include "base/options.h"
+
+/* Exit codes beside 0, EXIT_FAILURE and EXIT_USAGE; the man page explains them. */
+#define EXIT_CHANGES 2      /* plan: there are changes */
+#define EXIT_UNREACHABLE 69 /* EX_UNAVAILABLE: no answer from the server, or not from the server we trust */
+#define EXIT_FORBIDDEN 77   /* EX_NOPERM: the server does not accept our token, or not for this */
+
+struct cli_globals {
+        char *context; /* --context, $SKERRY_CONTEXT; NULL: the current one */
+        char *config;  /* --config, $SKERRY_CONFIG; NULL: the usual place */
+};
+
+/* Prints "skerry: MESSAGE" and returns the exit code that fits. */
+int cli_fail(const struct err *err);
+/* As cli_fail(), for a mistake in the arguments of a command: EXIT_USAGE. */
+int cli_usage(const char *command, const char *format, ...) _printf_(2, 3);
+
+extern const struct command_spec complete_command, context_add_command, context_list_command,
+        context_remove_command, context_use_command, describe_command, events_command, get_command,
+        init_command, node_delete_command, node_label_command, node_revoke_command, notify_command,
+        plan_command, rollout_abort_command, rollout_list_command, rollout_pause_command,
+        rollout_resume_command, rollout_retry_command, rollout_status_command, source_add_command,
+        source_list_command, source_notify_command, source_remove_command, status_command,
+        token_create_command, token_delete_command, token_list_command, validate_command, version_command;

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects written out for people, whole: what `skerry describe` prints. Each appends to out. */
+#pragma once
+
+#include "cli/print.h"
+
+void describe_node(struct buf *out, const json_t *o, msec_t now, bool colour);
+void describe_fleet(struct buf *out, const json_t *o, msec_t now, bool colour);
+void describe_app(struct buf *out, const json_t *o, msec_t now, bool colour);
+void describe_rollout(struct buf *out, const json_t *o, msec_t now, bool colour);
+void describe_source(struct buf *out, const json_t *o, msec_t now, bool colour);
+void describe_revision(struct buf *out, const json_t *o, msec_t now, bool colour);
+void describe_relay(struct buf *out, const json_t *o, msec_t now, bool colour);
+void describe_token(struct buf *out, const json_t *o, msec_t now, bool colour);
+
+/* A list of diagnostics, a line each, "file:line:column: error: message (suggestion)". */
+void describe_diagnostics(struct buf *out, const json_t *list, const char *indent, bool colour);
+/* The style of an event's type. */
+enum style style_of_event(const char *type);

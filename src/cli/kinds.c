@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/kinds.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "cli/describe.h"
+#include "codec/json.h"
+
+/* ---- rows */
+
+static const char *node_status(const json_t *o) {
+        if (field_bool(o, "status.revoked"))
+                return "Revoked";
+        if (field_bool(o, "status.connected"))
+                return "Connected";
+        return *field_text(o, "status.lastSeenAt") ? "Away" : "Never";
+}
+
+static void state_cell(struct columns *t, const char *state) {
+        columns_cell(t, style_of_state(state), state);
+}
+
+static void digest_cell(struct columns *t, const char *digest) {
+        char out[SHORT_DIGEST + 1];
+        columns_cell(t, STYLE_NONE, shorten(digest, SHORT_DIGEST, out));
+}
+
+static void commit_cell(struct columns *t, const char *commit) {
+        char out[SHORT_COMMIT + 1];
+        columns_cell(t, STYLE_NONE, shorten(commit, SHORT_COMMIT, out));
+}
+
+static void count_cell(struct columns *t, int64_t n, enum style when_any) {
+        columns_cellf(t, n > 0 ? when_any : STYLE_NONE, "%lld", (long long)n);
+}
+
+static void labels_cell(struct columns *t, const json_t *labels) {
+        _cleanup_(buf_done) struct buf b = BUF_INIT;
+        put_labels(&b, labels);
+        columns_cell(t, STYLE_NONE, buf_str(&b));
+}
+
+static const struct column node_columns[] = {
+        {"NAME", 0},
+        {"STATUS", 0},
+        {"FLEET", COLUMN_SHRINK},
+        {"STATE", 0},
+        {"REVISION", COLUMN_OPTIONAL},
+        {"APPS", COLUMN_RIGHT},
+        {"SEEN", COLUMN_RIGHT},
+        {"MESSAGE", COLUMN_SHRINK | COLUMN_OPTIONAL},
+        {"COMMIT", COLUMN_WIDE},
+        {"RELAY", COLUMN_WIDE},
+        {"ADDRESS", COLUMN_WIDE},
+        {"AGENT", COLUMN_WIDE},
+        {"PLATFORM", COLUMN_WIDE},
+        {"DRIFT", COLUMN_WIDE | COLUMN_RIGHT},
+        {"AGE", COLUMN_WIDE | COLUMN_RIGHT},
+        {"LABELS", COLUMN_WIDE},
+};
+
+static void node_row(struct columns *t, const json_t *o, msec_t now) {
+        char age[AGE_SIZE];
+        size_t i, healthy = 0, total = 0;
+        json_t *app;
+        json_array_foreach ((json_t *)field(o, "status.apps"), i, app) {
+                total++;
+                healthy += str_eq(field_text(app, "state"), "Healthy");
+        }
+        columns_cell(t, STYLE_NONE, object_name(o));
+        state_cell(t, node_status(o));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.fleet"));
+        state_cell(t, field_text(o, "status.observed.state"));
+        digest_cell(t, field_text(o, "status.observed.revision"));
+        columns_cellf(t, healthy < total ? STYLE_WARN : STYLE_NONE, "%zu/%zu", healthy, total);
+        columns_cell(t, STYLE_NONE,
+                     field_bool(o, "status.connected") ? "now" : field_age(o, "status.lastSeenAt", now, age));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.observed.message"));
+        commit_cell(t, field_text(o, "status.desired.commit"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.relay"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.address"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.agentVersion"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.platform"));
+        count_cell(t, field_int(o, "status.driftCorrected"), STYLE_NONE);
+        columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, age));
+        labels_cell(t, field(o, "metadata.labels"));
+}
+
+static const struct column fleet_columns[] = {
+        {"NAME", 0},
+        {"NODES", COLUMN_RIGHT},
+        {"CONNECTED", COLUMN_RIGHT},
+        {"UPDATED", COLUMN_RIGHT},
+        {"HEALTHY", COLUMN_RIGHT},
+        {"FAILED", COLUMN_RIGHT},
+        {"DEFERRED", COLUMN_RIGHT | COLUMN_OPTIONAL},
+        {"COMMIT", 0},
+        {"REVISION", COLUMN_OPTIONAL},
+        {"ROLLOUT", COLUMN_OPTIONAL},
+        {"STABLE", COLUMN_WIDE},
+        {"SOURCE", COLUMN_WIDE},
+        {"POLICY", COLUMN_WIDE},
+        {"SELECTOR", COLUMN_WIDE},
+};
+
+static void fleet_row(struct columns *t, const json_t *o, msec_t now) {
+        _cleanup_(buf_done) struct buf selector = BUF_INIT;
+        int64_t nodes = field_int(o, "status.nodes"), healthy = field_int(o, "status.healthy");
+        put_selector(&selector, field(o, "spec.selector"));
+        columns_cell(t, STYLE_NONE, object_name(o));
+        count_cell(t, nodes, STYLE_NONE);
+        count_cell(t, field_int(o, "status.connected"), STYLE_NONE);
+        count_cell(t, field_int(o, "status.updated"), STYLE_NONE);
+        columns_cellf(t, nodes > 0 && healthy == nodes ? STYLE_GOOD : STYLE_NONE, "%lld", (long long)healthy);
+        count_cell(t, field_int(o, "status.failed"), STYLE_BAD);
+        count_cell(t, field_int(o, "status.deferred"), STYLE_WARN);
+        commit_cell(t, field_text(o, "status.commit"));
+        digest_cell(t, field_text(o, "status.desiredRevision"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.rollout"));
+        digest_cell(t, field_text(o, "status.stableRevision"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.source"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.rolloutPolicy"));
+        columns_cell(t, STYLE_NONE, buf_str(&selector));
+}
+
+static const struct column app_columns[] = {
+        {"NAME", 0},
+        {"FLEET", COLUMN_SHRINK},
+        {"DRIVER", 0},
+        {"NODES", COLUMN_RIGHT},
+        {"HEALTHY", COLUMN_RIGHT},
+        {"PROGRESSING", COLUMN_RIGHT},
+        {"FAILED", COLUMN_RIGHT},
+        {"RESTARTS", COLUMN_RIGHT | COLUMN_OPTIONAL},
+        {"DRIFT", COLUMN_RIGHT | COLUMN_OPTIONAL},
+};
+
+static void app_row(struct columns *t, const json_t *o, msec_t now) {
+        int64_t nodes = field_int(o, "status.nodes"), healthy = field_int(o, "status.healthy");
+        columns_cell(t, STYLE_NONE, object_name(o));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.fleet"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.driver"));
+        count_cell(t, nodes, STYLE_NONE);
+        columns_cellf(t, nodes > 0 && healthy == nodes ? STYLE_GOOD : STYLE_NONE, "%lld", (long long)healthy);
+        count_cell(t, field_int(o, "status.progressing"), STYLE_ACTIVE);
+        count_cell(t, field_int(o, "status.failed"), STYLE_BAD);
+        count_cell(t, field_int(o, "status.restarts"), STYLE_NONE);
+        count_cell(t, field_int(o, "status.driftCorrected"), STYLE_NONE);
+}
+
+static const struct column rollout_columns[] = {
+        {"NAME", 0},
+        {"FLEET", COLUMN_SHRINK},
+        {"PHASE", 0},
+        {"WAVE", COLUMN_SHRINK},
+        {"HEALTHY", COLUMN_RIGHT},
+        {"FAILED", COLUMN_RIGHT},
+        {"DEFERRED", COLUMN_RIGHT | COLUMN_OPTIONAL},
+        {"COMMIT", COLUMN_OPTIONAL},
+        {"AGE", COLUMN_RIGHT},
+        {"REASON", COLUMN_SHRINK | COLUMN_OPTIONAL},
+        {"REVISION", COLUMN_WIDE},
+        {"SOURCE", COLUMN_WIDE},
+        {"SUBJECT", COLUMN_WIDE},
+};
+
+static void rollout_row(struct columns *t, const json_t *o, msec_t now) {
+        char age[AGE_SIZE];
+        const char *phase = field_bool(o, "status.paused") ? "Paused" : field_text(o, "status.phase");
+        columns_cell(t, STYLE_NONE, object_name(o));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.fleet"));
+        state_cell(t, phase);
+        columns_cell(t, STYLE_NONE, field_text(o, "status.wave"));
+        columns_cellf(t, STYLE_NONE, "%lld/%lld", (long long)field_int(o, "status.healthy"),
+                      (long long)field_int(o, "status.total"));
+        count_cell(t, field_int(o, "status.failed"), STYLE_BAD);
+        count_cell(t, field_int(o, "status.deferred"), STYLE_WARN);
+        commit_cell(t, field_text(o, "spec.commit"));
+        columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, age));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.reason"));
+        digest_cell(t, field_text(o, "spec.revision"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.source"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.commitSubject"));
+}
+
+static const struct column source_columns[] = {
+        {"NAME", 0},
+        {"HEALTHY", 0},
+        {"FETCHED", 0},
+        {"COMPILED", 0},
+        {"CHECKED", COLUMN_RIGHT},
+        {"SUBJECT", COLUMN_SHRINK | COLUMN_OPTIONAL},
+        {"BRANCH", COLUMN_WIDE},
+        {"PATH", COLUMN_WIDE},
+        {"AUTHOR", COLUMN_WIDE},
+        {"URL", COLUMN_WIDE},
+};
+
+static void source_row(struct columns *t, const json_t *o, msec_t now) {
+        char age[AGE_SIZE];
+        bool healthy = field_bool(o, "status.healthy");
+        columns_cell(t, STYLE_NONE, object_name(o));
+        columns_cell(t, healthy ? STYLE_GOOD : STYLE_BAD, healthy ? "Yes" : "No");
+        commit_cell(t, field_text(o, "status.commit"));
+        commit_cell(t, field_text(o, "status.compiledCommit"));
+        columns_cell(t, STYLE_NONE, field_age(o, "status.fetchedAt", now, age));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.commitSubject"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.branch"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.path"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.commitAuthor"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.url"));
+}
+
+static void source_notes(struct buf *out, const json_t *o, bool colour) {
+        char commit[SHORT_COMMIT + 1];
+        const char *error = field_text(o, "status.error");
+        const json_t *list = field(o, "status.diagnostics");
+        if (!*error && json_array_size(list) == 0)
+                return;
+        buf_puts(out, "\n");
+        text_put_safe(out, object_name(o));
+        buf_printf(out, " at %s: ", shorten(field_text(o, "status.commit"), SHORT_COMMIT, commit));
+        _cleanup_(buf_done) struct buf safe = BUF_INIT;
+        text_put_safe(&safe, *error ? error : "what the compiler says");
+        style_puts(out, colour, *error ? STYLE_BAD : STYLE_NONE, buf_str(&safe));
+        buf_puts(out, "\n");
+        describe_diagnostics(out, list, "  ", colour);
+}
+
+static const struct column revision_columns[] = {
+        {"NAME", 0},
+        {"FLEET", COLUMN_SHRINK},
+        {"COMMIT", 0},
+        {"APPS", COLUMN_RIGHT},
+        {"SIZE", COLUMN_RIGHT},
+        {"AGE", COLUMN_RIGHT},
+        {"DIGEST", COLUMN_WIDE},
+};
+
+static void revision_row(struct columns *t, const json_t *o, msec_t now) {
+        char text[AGE_SIZE];
+        const json_t *apps = field(o, "status.apps");
+        digest_cell(t, object_name(o));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.fleet"));
+        commit_cell(t, field_text(o, "status.commit"));
+        count_cell(t, json_is_array(apps) ? (int64_t)json_array_size(apps) : json_integer_value(apps),
+                   STYLE_NONE);
+        columns_cell(t, STYLE_NONE, bytes_format(field_int(o, "status.bytes"), text, sizeof(text)));
+        columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, text));
+        columns_cell(t, STYLE_NONE, object_name(o));
+}
+
+static const struct column relay_columns[] = {
+        {"NAME", 0},
+        {"STATUS", 0},
+        {"NODES", COLUMN_RIGHT},
+        {"ADDRESS", COLUMN_SHRINK | COLUMN_OPTIONAL},
+        {"SEEN", COLUMN_RIGHT},
+        {"AGE", COLUMN_RIGHT},
+};
+
+static void relay_row(struct columns *t, const json_t *o, msec_t now) {
+        char age[AGE_SIZE];
+        columns_cell(t, STYLE_NONE, object_name(o));
+        state_cell(t, node_status(o));
+        count_cell(t, field_int(o, "status.nodes"), STYLE_NONE);
+        columns_cell(t, STYLE_NONE, field_text(o, "status.address"));
+        columns_cell(t, STYLE_NONE,
+                     field_bool(o, "status.connected") ? "now" : field_age(o, "status.lastSeenAt", now, age));
+        columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, age));
+}
+
+static const struct column event_columns[] = {
+        {"SEQ", COLUMN_RIGHT | COLUMN_WIDE},
+        {"SEEN", COLUMN_RIGHT},
+        {"TYPE", 0},
+        {"OBJECT", COLUMN_SHRINK},
+        {"MESSAGE", COLUMN_SHRINK},
+        {"ACTOR", COLUMN_WIDE},
+        {"TIME", COLUMN_WIDE},
+};
+
+static void event_row(struct columns *t, const json_t *o, msec_t now) {
+        static const char *const objects[] = {"node", "rollout", "fleet", "source"};
+        _cleanup_(buf_done) struct buf object = BUF_INIT;
+        char age[AGE_SIZE];
+        for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+                if (*field_text(o, objects[i])) {
+                        buf_printf(&object, "%s/%s", objects[i], field_text(o, objects[i]));
+                        break;
+                }
+        columns_cellf(t, STYLE_NONE, "%lld", (long long)field_int(o, "seq"));
+        columns_cell(t, STYLE_NONE, field_age(o, "time", now, age));
+        columns_cell(t, style_of_event(field_text(o, "type")), field_text(o, "type"));
+        columns_cell(t, STYLE_NONE, buf_str(&object));
+        columns_cell(t, STYLE_NONE, field_text(o, "message"));
+        columns_cell(t, STYLE_NONE, field_text(o, "actor"));
+        columns_cell(t, STYLE_NONE, field_text(o, "time"));
+}
+
+static const struct column token_columns[] = {
+        {"ID", 0},
+        {"KIND", 0},
+        {"NAME", COLUMN_SHRINK},
+        {"USES LEFT", COLUMN_RIGHT},
+        {"EXPIRES IN", COLUMN_RIGHT},
+        {"AGE", COLUMN_RIGHT},
+        {"LABELS", COLUMN_SHRINK},
+};
+
+static void token_row(struct columns *t, const json_t *o, msec_t now) {
+        char text[AGE_SIZE];
+        msec_t expires = field_time(o, "status.expiresAt");
+        int64_t left = field_int(o, "spec.uses") - field_int(o, "status.used");
+        columns_cell(t, STYLE_NONE, object_name(o));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.kind"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.name"));
+        columns_cellf(t, left > 0 ? STYLE_NONE : STYLE_DIM, "%lld", (long long)MAX(left, 0));
+        if (expires == 0)
+                columns_cell(t, STYLE_NONE, "");
+        else if (expires <= now)
+                columns_cell(t, STYLE_DIM, "expired");
+        else
+                columns_cell(t, STYLE_NONE, age_format(expires - now, text, sizeof(text)));
+        columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, text));
+        labels_cell(t, field(o, "spec.labels"));
+}
+
+/* ---- the table */
+
+#define COLUMNS(c) c, ARRAY_SIZE(c)
+
+static const struct kind kinds[] = {
+        {"nodes", "node", "no", "/nodes", COLUMNS(node_columns), node_row, NULL, describe_node, "Node", true,
+         false, false},
+        {"fleets", "fleet", "fl", "/fleets", COLUMNS(fleet_columns), fleet_row, NULL, describe_fleet,
+         "Node Rollout Source", false, false, false},
+        {"apps", "app", "", "/apps", COLUMNS(app_columns), app_row, NULL, describe_app, "Node Rollout Source",
+         false, false, false},
+        {"rollouts", "rollout", "ro", "/rollouts", COLUMNS(rollout_columns), rollout_row, NULL,
+         describe_rollout, "Rollout Node", false, false, true},
+        {"sources", "source", "src", "/sources", COLUMNS(source_columns), source_row, source_notes,
+         describe_source, "Source", false, false, false},
+        {"revisions", "revision", "rev", "/revisions", COLUMNS(revision_columns), revision_row, NULL,
+         describe_revision, "Source", false, true, true},
+        {"relays", "relay", "", "/relays", COLUMNS(relay_columns), relay_row, NULL, describe_relay,
+         "Relay Node", false, false, false},
+        {"events", "event", "ev", "/events", COLUMNS(event_columns), event_row, NULL, NULL, "", false, false,
+         false},
+        {"tokens", "token", "", "/tokens", COLUMNS(token_columns), token_row, NULL, describe_token, "Token",
+         false, false, false},
+};
+
+const struct kind *kind_at(size_t i) {
+        return i < ARRAY_SIZE(kinds) ? &kinds[i] : NULL;
+}
+
+const struct kind *kind_find(const char *word, struct err **err) {
+        const char *names[2 * ARRAY_SIZE(kinds)];
+        size_t n = 0;
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+                const struct kind *k = &kinds[i];
+                if (str_eq(word, k->plural) || str_eq(word, k->singular) ||
+                    (*k->names && str_eq(word, k->names)))
+                        return k;
+                names[n++] = k->plural;
+                names[n++] = k->singular;
+        }
+        const char *nearest = str_nearest(word, names, n);
+        if (nearest)
+                (void)err_set(err, EINVAL, "unknown kind '%s'; did you mean '%s'?", word, nearest);
+        else
+                (void)err_set(err, EINVAL,
+                              "unknown kind '%s'; there are nodes, fleets, apps, rollouts, sources, "
+                              "revisions, relays,"
+                              " events and tokens",
+                              word);
+        return NULL;
+}
+
+const char *object_name(const json_t *o) {
+        const char *name = field_text(o, "metadata.name");
+        return *name ? name : field_text(o, "metadata.id");
+}
+
+/* ---- reading */
+
+int kind_list(struct api *a, const struct kind *k, const char *query, json_t **ret, struct err **err) {
+        _cleanup_(buf_done) struct buf path = BUF_INIT;
+        buf_printf(&path, "%s%s%s", k->path, *query ? "?" : "", query);
+        _cleanup_json_ json_t *list = NULL;
+        int r = api_call(a, "GET", buf_str(&path), NULL, &list, err);
+        if (r < 0)
+                return r;
+        if (!json_is_array(field(list, "items")))
+                return err_set(err, EPROTO, "the server's list of %s has no items", k->plural);
+        *ret = TAKE_PTR(list);
+        return 0;
+}
+
+/* Words for a name that is none: the nearest of those there are. */
+static int not_found(struct api *a, const struct kind *k, const char *name, const json_t *list,
+                     struct err **err) {
+        size_t n = json_array_size(field(list, "items")), i;
+        json_t *o;
+        _cleanup_(x_freep) const char **names = calloc(n + 1, sizeof(*names));
+        if (!names)
+                return err_set_errno(err, ENOMEM, "find %s %s", k->singular, name);
+        json_array_foreach ((json_t *)field(list, "items"), i, o)
+                names[i] = object_name(o);
+        const char *nearest = str_nearest(name, names, n);
+        if (nearest)
+                return err_set(err, ENOENT, "there is no %s '%s'; did you mean '%s'?", k->singular, name,
+                               nearest);
+        if (n == 0)
+                return err_set(err, ENOENT, "there is no %s '%s'; in fact there are no %s at %s", k->singular,
+                               name, k->plural, api_server(a));
+        return err_set(err, ENOENT, "there is no %s '%s'; 'skerry get %s' shows those there are", k->singular,
+                       name, k->plural);
+}
+
+/* The one name that begins with prefix; NULL when none or several do. */
+static const char *unique_prefix(const json_t *list, const char *prefix) {
+        const char *found = NULL;
+        size_t i;
+        json_t *o;
+        json_array_foreach ((json_t *)field(list, "items"), i, o) {
+                if (!str_has_prefix(object_name(o), prefix))
+                        continue;
+                if (found)
+                        return NULL;
+                found = object_name(o);
+        }
+        return found;
+}
+
+static int get_exact(struct api *a, const struct kind *k, const char *name, json_t **ret, struct err **err) {
+        _cleanup_(buf_done) struct buf path = BUF_INIT;
+        buf_printf(&path, "%s/", k->path);
+        url_put(&path, name);
+        return api_call(a, "GET", buf_str(&path), NULL, ret, err);
+}
+
+int kind_get(struct api *a, const struct kind *k, const char *name, json_t **ret, struct err **err) {
+        _cleanup_(err_freep) struct err *why = NULL;
+        _cleanup_json_ json_t *list = NULL;
+        int r = -ENOENT;
+        bool in_list = str_eq(k->plural, "relays") || str_eq(k->plural, "tokens"); /* no path of their own */
+        if (*name && !in_list)
+                r = get_exact(a, k, name, ret, &why);
+        if (r == 0)
+                return 0;
+        if (r != -ENOENT && r != -EINVAL)
+                return err_move(err, TAKE_PTR(why));
+        int l = kind_list(a, k, "", &list, err);
+        if (l < 0)
+                return l;
+        size_t i;
+        json_t *o;
+        json_array_foreach ((json_t *)field(list, "items"), i, o)
+                if (in_list && str_eq(object_name(o), name)) {
+                        *ret = json_incref(o);
+                        return 0;
+                }
+        const char *whole = k->by_prefix && *name ? unique_prefix(list, name) : NULL;
+        if (whole)
+                return get_exact(a, k, whole, ret, err);
+        return not_found(a, k, name, list, err);
+}
+
+/* ---- printing */
+
+int print_list(const struct kind *k, const json_t *list, enum output output) {
+        _cleanup_(buf_done) struct buf out = BUF_INIT;
+        const json_t *items = field(list, "items");
+        msec_t now = clock_wall_ms(clock_system());
+        size_t i;
+        json_t *o;
+        if (output == OUTPUT_JSON || output == OUTPUT_YAML)
+                return print_json(list, output);
+        if (output == OUTPUT_NAME) {
+                json_array_foreach ((json_t *)items, i, o) {
+                        buf_printf(&out, "%s/", k->singular);
+                        text_put_safe(&out, object_name(o));
+                        buf_putc(&out, '\n');
+                }
+                return print_buf(&out);
+        }
+        if (json_array_size(items) == 0) {
+                fprintf(stderr, "No %s.\n", k->plural);
+                return EXIT_SUCCESS;
+        }
+        _cleanup_(columns_freep) struct columns *t = columns_new(k->columns, k->n_columns);
+        if (!t)
+                return EXIT_FAILURE;
+        json_array_foreach ((json_t *)items, i, o)
+                k->row(t, o, now);
+        return print_columns(t, output == OUTPUT_WIDE);
+}
+
+int list_kind(const struct cli_globals *g, const char *kind, const char *query, const char *output) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        _cleanup_(api_freep) struct api *api = NULL;
+        _cleanup_json_ json_t *list = NULL;
+        const struct kind *k = kind_find(kind, &err);
+        if (!k || api_open(g, &api, &err) < 0 || kind_list(api, k, query, &list, &err) < 0)
+                return cli_fail(err);
+        return print_list(k, list, output_from_text(output));
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* skerry plan: what a fleet repository would change, on which nodes, in which wave. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "base/terminal.h"
+#include "cli/plan_state.h"
+#include "cli/print.h"
+#include "cli/repository.h"
+#include "codec/json.h"
+#include "fleet/plan.h"
+
+struct settings {
+        struct cli_globals globals;
+        char *against, *output;
+        bool server;
+};
+
+static const struct option_spec options[] = {
+        {"server", 's', OPTION_BOOL, offsetof(struct settings, server), NULL, NULL,
+         "Compare with what the server has now"},
+        {"against", 'a', OPTION_STRING, offsetof(struct settings, against), "DIR", NULL,
+         "Compare with another folder, as a checkout of the main branch"},
+        {"output", 'o', OPTION_CHOICE, offsetof(struct settings, output), "FORMAT", "table", "How to print",
+         "table,json,yaml"},
+        OPTIONS_END,
+};
+
+/* Compiles and, where there are errors, says so on standard error. */
+static int compile(const char *dir, const struct plan_state *state, struct fleet_model **ret,
+                   struct err **err) {
+        struct fleet_model *m = NULL;
+        int r = repository_compile(dir, state->inventory, state->inventory ? state->n_nodes : 0, &m, err);
+        if (r < 0)
+                return r;
+        size_t errors = diagnostics_errors(m->diagnostics);
+        if (errors > 0) {
+                _cleanup_(buf_done) struct buf out = BUF_INIT;
+                const struct diagnostics_look look = {
+                        .dir = isatty(STDERR_FILENO) == 1 ? dir : NULL,
+                        .colour = terminal_has_colour(STDERR_FILENO),
+                        .unicode = locale_is_unicode(),
+                };
+                repository_put_diagnostics(&out, m->diagnostics, &look);
+                fputs(buf_str(&out), stderr);
+                fleet_model_free(m);
+                return err_set(err, EINVAL, "%s has %zu error%s: there is nothing to plan until it is valid",
+                               dir, errors, errors == 1 ? "" : "s");
+        }
+        *ret = m;
+        return 0;
+}
+
+static int read_state(const struct settings *s, struct plan_state *state, struct err **err) {
+        _cleanup_(api_freep) struct api *api = NULL;
+        struct fleet_model *other = NULL;
+        int r;
+        if (s->server) {
+                r = api_open(&s->globals, &api, err);
+                return r < 0 ? r : plan_state_from_server(api, state, err);
+        }
+        if (!s->against)
+                return 0;
+        r = compile(s->against, state, &other, err);
+        return r < 0 ? r : plan_state_from_model(other, state, err);
+}
+
+static int run(void *settings, char **arguments, size_t n) {
+        const struct settings *s = settings;
+        const char *dir = n ? arguments[0] : ".";
+        enum output output = output_from_text(s->output);
+        _cleanup_(err_freep) struct err *err = NULL;
+        _cleanup_(plan_state_done) struct plan_state state = {0};
+        _cleanup_(fleet_model_freep) struct fleet_model *model = NULL;
+        _cleanup_(plan_freep) struct plan *plan = NULL;
+        const struct plan_contents contents = {plan_state_read_object, &state};
+        if (s->server && s->against)
+                return cli_usage("plan", "--server and --against are two things to compare with; choose one");
+        if (read_state(s, &state, &err) < 0 || compile(dir, &state, &model, &err) < 0 ||
+            plan_make_with_contents(model, state.before, state.n_before, state.nodes, state.n_nodes,
+                                    &contents, &plan, &err) < 0)
+                return cli_fail(err);
+
+        int code;
+        if (output == OUTPUT_JSON || output == OUTPUT_YAML) {
+                _cleanup_json_ json_t *j = plan_to_json(plan);
+                code = j ? print_json(j, output) : EXIT_FAILURE;
+        } else if (plan_is_empty(plan)) {
+                puts("No changes.");
+                code = EXIT_SUCCESS;
+        } else {
+                _cleanup_(buf_done) struct buf out = BUF_INIT;
+                plan_format(plan, terminal_has_colour(STDOUT_FILENO), &out);
+                code = print_buf(&out);
+        }
+        if (code != EXIT_SUCCESS)
+                return code;
+        return plan_is_empty(plan) ? EXIT_SUCCESS : EXIT_CHANGES;
+}
+
+const struct command_spec plan_command = {
+        "plan",
+        "[DIR]",
+        "Show what a fleet repository would change",
+        "Compiles the fleet files beneath DIR (default: here) and shows, for each fleet, what differs in its "
+        "apps, files"
+        " and variables, which nodes that concerns, and in which wave each gets it. Without --server or "
+        "--against"
+        " everything is new.\n"
+        "\n"
+        "The exit code is 2 when there are changes, 0 when there are none, and 1 when the files are not "
+        "valid or the"
+        " plan cannot be made.",
+        options,
+        sizeof(struct settings),
+        0,
+        1,
+        "dir",
+        run,
+};

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How things stand now, for `skerry plan` to compare with: as the server has it, as another folder says, or
+ * nothing at all. */
+#pragma once
+
+#include "cli/api.h"
+#include "fleet/plan.h"
+
+struct plan_state {
+        struct arena *arena;
+        struct revision **revisions; /* what `before` points at, where we own it */
+        size_t n_revisions;
+        struct fleet_model *model; /* of the other folder */
+        struct plan_fleet_before *before;
+        size_t n_before;
+        struct plan_node *nodes;
+        size_t n_nodes;
+        struct fleet_node
+                *inventory; /* the same nodes as the compiler takes them; NULL when no server knows them */
+};
+
+int plan_state_from_server(struct api *a, struct plan_state *ret, struct err **err);
+/* model is taken over; it must be without errors. */
+int plan_state_from_model(struct fleet_model *model, struct plan_state *ret, struct err **err);
+void plan_state_done(struct plan_state *s);
+
+/* A file's bytes out of the other folder's model (struct plan_contents.read). arg: the plan_state. */
+int plan_state_read_object(void *arg, const char *sha256, char **ret_data, size_t *ret_len);

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/rollout_view.h"
+
+#include <string.h>
+
+#include "base/str.h"
+#include "cli/cli.h"
+
+#define BAR_MIN 8
+#define BAR_MAX 40
+#define WAVE_NAME_MAX 20
+#define NODE_NAME_MAX 32
+#define NODES_SHOWN 12 /* of a kind, where the terminal does not say how many lines it has */
+
+/* What a wave's nodes are counted by, in the order of the bar. */
+enum segment { HEALTHY, FAILED, PROGRESSING, DEFERRED, PENDING, SEGMENTS };
+
+static const struct {
+        const char *key;
+        enum style style;
+        const char *unicode, *plain;
+} segments[SEGMENTS] = {
+        [HEALTHY] = {"healthy", STYLE_GOOD, "█", "#"},
+        [FAILED] = {"failed", STYLE_BAD, "▚", "x"},
+        [PROGRESSING] = {"progressing", STYLE_ACTIVE, "▒", "+"},
+        [DEFERRED] = {"deferred", STYLE_WARN, "┄", "-"},
+        [PENDING] = {"pending", STYLE_DIM, "░", "."},
+};
+
+bool rollout_is_final(const json_t *rollout) {
+        static const char *const phases[] = {"Succeeded", "Failed", "Aborted", "RolledBack", "Superseded"};
+        for (size_t i = 0; i < ARRAY_SIZE(phases); i++)
+                if (str_eq(field_text(rollout, "status.phase"), phases[i]))
+                        return true;
+        return false;
+}
+
+int rollout_exit_code(const json_t *rollout) {
+        return !rollout_is_final(rollout) || str_eq(field_text(rollout, "status.phase"), "Succeeded")
+                       ? EXIT_SUCCESS
+                       : EXIT_FAILURE;
+}
+
+void rollout_bar(const int64_t *counts, size_t n, size_t cells, size_t *ret_cells) {
+        int64_t total = 0;
+        size_t given = 0;
+        for (size_t i = 0; i < n; i++) {
+                ret_cells[i] = 0;
+                total += MAX(counts[i], 0);
+        }
+        if (total == 0)
+                return;
+        for (size_t i = 0; i < n; i++) {
+                if (counts[i] <= 0)
+                        continue;
+                ret_cells[i] = MAX((size_t)(counts[i] * (int64_t)cells / total), (size_t)1);
+                given += ret_cells[i];
+        }
+        /* Rounding left cells over, or the small ones took too many: the largest pays, or gains. */
+        while (given != cells) {
+                size_t most = n;
+                for (size_t i = 0; i < n; i++)
+                        if (counts[i] > 0 && (most == n || ret_cells[i] > ret_cells[most] ||
+                                              (ret_cells[i] == ret_cells[most] && counts[i] > counts[most])))
+                                most = i;
+                if (given > cells) {
+                        if (ret_cells[most] == 0)
+                                return;
+                        ret_cells[most]--;
+                        given--;
+                } else {
+                        ret_cells[most] += cells - given;
+                        given = cells;
+                }
+        }
+}
+
+/* ---- one line at a time, cut at the terminal's edge */
+
+struct painter {
+        struct buf *out;
+        const struct rollout_look *look;
+        size_t at, lines;
+};
+
+static void put(struct painter *p, enum style style, const char *text) {
+        _cleanup_(buf_done) struct buf safe = BUF_INIT, cut = BUF_INIT;
+        size_t room = p->look->width > p->at ? p->look->width - p->at : 0;
+        text_put_safe(&safe, text);
+        text_put_cut(&cut, buf_str(&safe), room, p->look->unicode);
+        style_puts(p->out, p->look->colour, style, buf_str(&cut));
+        p->at += utf8_width(buf_str(&cut), cut.len);
+}
+
+static void putf(struct painter *p, enum style style, const char *format, ...) _printf_(3, 4);
+static void putf(struct painter *p, enum style style, const char *format, ...) {
+        _cleanup_(buf_done) struct buf text = BUF_INIT;
+        va_list ap;
+        va_start(ap, format);
+        buf_vprintf(&text, format, ap);
+        va_end(ap);
+        put(p, style, buf_str(&text));
+}
+
+static void pad(struct painter *p, size_t column) {
+        if (p->at < column)
+                putf(p, STYLE_NONE, "%*s", (int)(column - p->at), "");
+}
+
+static void end_line(struct painter *p) {
+        buf_putc(p->out, '\n');
+        p->at = 0;
+        p->lines++;
+}
+
+static const char *dot(const struct painter *p) {
+        return p->look->unicode ? " · " : ", ";
+}
+
+/* ---- the head */
+
+static void draw_head(struct painter *p, const json_t *r, msec_t now) {
+        char short_commit[SHORT_COMMIT + 1], age[AGE_SIZE];
+        const char *phase = field_text(r, "status.phase"), *commit = field_text(r, "spec.commit");
+        bool paused = field_bool(r, "status.paused");
+        put(p, STYLE_BOLD, field_text(r, "spec.fleet"));
+        put(p, STYLE_NONE, "  ");
+        put(p, paused ? STYLE_WARN : style_of_state(phase), phase);
+        if (paused)
+                put(p, STYLE_WARN, " (paused)");
+        if (*field_text(r, "status.reason")) {
+                put(p, STYLE_NONE, ": ");
+                put(p, STYLE_NONE, field_text(r, "status.reason"));
+        }
+        end_line(p);
+
+        if (*commit)
+                put(p, STYLE_WARN, shorten(commit, SHORT_COMMIT, short_commit));
+        if (*field_text(r, "spec.commitSubject"))
+                putf(p, STYLE_NONE, " %s", field_text(r, "spec.commitSubject"));
+        if (*commit)
+                put(p, STYLE_DIM, dot(p));
+        putf(p, STYLE_DIM, "rollout %s", field_text(r, "metadata.name"));
+        end_line(p);
+
+        putf(p, STYLE_NONE, "%lld of %lld healthy", (long long)field_int(r, "status.healthy"),
+             (long long)field_int(r, "status.total"));
+        static const enum segment others[] = {FAILED, PROGRESSING, DEFERRED, PENDING};
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+                const char *key = segments[others[i]].key;
+                char path[32];
+                (void)snprintf(path, sizeof(path), "status.%s", key);
+                if (field_int(r, path) == 0)
+                        continue;
+                put(p, STYLE_DIM, dot(p));
+                putf(p, segments[others[i]].style, "%lld %s", (long long)field_int(r, path), key);
+        }
+        msec_t started = field_time(r, "status.startedAt"), finished = field_time(r, "status.finishedAt");
+        if (started > 0) {
+                put(p, STYLE_DIM, dot(p));
+                put(p, STYLE_DIM,
+                    age_format(MAX((finished > 0 ? finished : now) - started, 0), age, sizeof(age)));
+        }
+        end_line(p);
+}
+
+/* ---- the waves */
+
+static void draw_wave(struct painter *p, const json_t *wave, bool is_current, size_t name_width,
+                      size_t bar_width, size_t digits, msec_t now, bool going) {
+        int64_t counts[SEGMENTS];
+        size_t cells[SEGMENTS];
+        const char *state = field_text(wave, "state");
+        for (size_t i = 0; i < SEGMENTS; i++)
+                counts[i] = field_int(wave, segments[i].key);
+        rollout_bar(counts, SEGMENTS, bar_width, cells);
+        put(p, is_current ? STYLE_BOLD : STYLE_NONE, is_current ? (p->look->unicode ? "▸ " : "> ") : "  ");
+        _cleanup_(buf_done) struct buf name = BUF_INIT;
+        text_put_cut(&name, field_text(wave, "name"), name_width, p->look->unicode);
+        put(p, is_current ? STYLE_BOLD : STYLE_NONE, buf_str(&name));
+        pad(p, 2 + name_width + 2);
+        for (size_t i = 0; i < SEGMENTS; i++) {
+                _cleanup_(buf_done) struct buf bar = BUF_INIT;
+                for (size_t c = 0; c < cells[i]; c++)
+                        buf_puts(&bar, p->look->unicode ? segments[i].unicode : segments[i].plain);
+                put(p, segments[i].style, buf_str(&bar));
+        }
+        pad(p, 2 + name_width + 2 + bar_width);
+        putf(p, STYLE_NONE, "  %*lld/%-*lld  ", (int)digits, (long long)counts[HEALTHY], (int)digits,
+             (long long)field_int(wave, "total"));
+        put(p, style_of_state(state), state);
+
+        msec_t soak = field_time(wave, "soakUntil");
+        if (going && str_eq(state, "Soaking") && soak > 0) {
+                char left[32];
+                /* Rounded up to seconds: "0s" is said when it is over, not before. */
+                put(p, STYLE_DIM, dot(p));
+                putf(p, STYLE_ACTIVE, "%s to go",
+                     duration_format(MAX(soak - now + 999, 0) / 1000 * 1000, left, sizeof(left)));
+        }
+        static const enum segment told[] = {FAILED, DEFERRED};
+        for (size_t i = 0; i < ARRAY_SIZE(told); i++)
+                if (counts[told[i]] > 0) {
+                        put(p, STYLE_DIM, dot(p));
+                        putf(p, segments[told[i]].style, "%lld %s", (long long)counts[told[i]],
+                             segments[told[i]].key);
+                }
+        end_line(p);
+}
+
+static void draw_waves(struct painter *p, const json_t *r, msec_t now) {
+        const json_t *waves = field(r, "status.waves");
+        const char *current = field_text(r, "status.wave");
+        size_t name_width = 4, digits = 1, i;
+        bool going = !rollout_is_final(r);
+        json_t *wave;
+        json_array_foreach ((json_t *)waves, i, wave) {
+                const char *name = field_text(wave, "name");
+                name_width = MAX(name_width, utf8_width(name, strlen(name)));
+                size_t d = 1;
+                for (int64_t total = field_int(wave, "total"); total >= 10; total /= 10)
+                        d++;
+                digits = MAX(digits, d);
+        }
+        name_width = MIN(name_width, (size_t)WAVE_NAME_MAX);
+        size_t around = 2 + name_width + 2 + 2 + 2 * digits + 1 + 2 + strlen("Progressing, 4m30s to go");
+        size_t bar =
+                p->look->width > around + BAR_MIN ? MIN(p->look->width - around, (size_t)BAR_MAX) : BAR_MIN;
+        json_array_foreach ((json_t *)waves, i, wave)
+                draw_wave(p, wave, going && str_eq(field_text(wave, "name"), current), name_width, bar,
+                          digits, now, going);
+}
+
+/* ---- the nodes */
+
+enum group { GROUP_BAD, GROUP_ACTIVE, GROUP_DEFERRED, GROUP_QUIET };
+
+static enum group group_of(const json_t *member) {
+        const char *state = field_text(member, "state");
+        enum style style = style_of_state(state);
+        if (style == STYLE_BAD)
+                return GROUP_BAD;
+        if (str_eq(state, "Deferred"))
+                return GROUP_DEFERRED;
+        return style == STYLE_ACTIVE ? GROUP_ACTIVE : GROUP_QUIET;
+}
+
+static void draw_member(struct painter *p, const json_t *m, enum group group, size_t name_width, msec_t now) {
+        static const char *const signs[][2] = {
+                [GROUP_BAD] = {"✗ ", "x "}, [GROUP_ACTIVE] = {"• ", "+ "}, [GROUP_DEFERRED] = {"┄ ", "- "}};
+        const char *state = field_text(m, "state"), *reason = field_text(m, "reason");
+        char age[AGE_SIZE];
+        put(p, STYLE_NONE, "  ");
+        put(p, style_of_state(state), signs[group][p->look->unicode ? 0 : 1]);
+        _cleanup_(buf_done) struct buf name = BUF_INIT;
+        text_put_cut(&name, field_text(m, "node"), name_width, p->look->unicode);
+        put(p, STYLE_NONE, buf_str(&name));
+        pad(p, 4 + name_width + 2);
+        put(p, style_of_state(state), state);
+        pad(p, 4 + name_width + 2 + 13);
+        if (*reason)
+                put(p, STYLE_NONE, reason);
+        else if (group == GROUP_ACTIVE && *field_age(m, "since", now, age))
+                putf(p, STYLE_DIM, "for %s", age);
+        if (group != GROUP_DEFERRED && field(m, "connected") && !field_bool(m, "connected"))
+                put(p, STYLE_WARN, *reason ? " (away)" : "  away");
+        end_line(p);
+}
+
+static void draw_group(struct painter *p, const json_t *members, enum group group, size_t most, msec_t now) {
+        size_t i, n = 0, name_width = 8, shown = 0;
+        json_t *m;
+        json_array_foreach ((json_t *)members, i, m) {
+                if (group_of(m) != group)
+                        continue;
+                const char *name = field_text(m, "node");
+                n++;
+                name_width = MAX(name_width, utf8_width(name, strlen(name)));
+        }
+        name_width = MIN(name_width, (size_t)NODE_NAME_MAX);
+        if (n > most && most > 0)
+                most--; /* a line for the rest */
+        json_array_foreach ((json_t *)members, i, m)
+                if (shown < most && group_of(m) == group) {
+                        draw_member(p, m, group, name_width, now);
+                        shown++;
+                }
+        if (n > shown && most > 0) {
+                putf(p, STYLE_DIM, "    and %zu more", n - shown);
+                end_line(p);
+        }
+}
+
+static void draw_members(struct painter *p, const json_t *r, msec_t now) {
+        const json_t *members = field(r, "status.members");
+        size_t counts[GROUP_QUIET + 1] = {0}, i;
+        json_t *m;
+        json_array_foreach ((json_t *)members, i, m)
+                counts[group_of(m)]++;
+        bool going = !rollout_is_final(r);
+        for (enum group g = GROUP_BAD; g < GROUP_QUIET; g++) {
+                if (counts[g] == 0 || (g == GROUP_ACTIVE && !going))
+                        continue;
+                size_t most = NODES_SHOWN;
+                if (p->look->height > 0) {
+                        size_t left = p->look->height > p->lines + 1 ? p->look->height - p->lines - 1 : 0;
+                        if (left < 3)
+                                return;
+                        most = MIN(left - 1, (size_t)NODES_SHOWN);
+                }
+                end_line(p);
+                draw_group(p, members, g, most, now);
+        }
+}
+
+void rollout_draw(struct buf *out, const json_t *rollout, msec_t now, const struct rollout_look *look) {
+        struct painter p = {.out = out, .look = look};
+        draw_head(&p, rollout, now);
+        end_line(&p);
+        draw_waves(&p, rollout, now);
+        draw_members(&p, rollout, now);
+}
+
+/* ---- line by line */
+
+static void put_time(struct buf *out, msec_t now) {
+        char text[TIME_TEXT_SIZE];
+        buf_printf(out, "%.8s  ", time_format(now, text) + 11);
+}
+
+static const json_t *wave_at(const json_t *rollout, size_t i) {
+        return json_array_get(field(rollout, "status.waves"), i);
+}
+
+static void tell_waves(struct buf *out, const json_t *before, const json_t *r, msec_t now) {
+        size_t n = json_array_size(field(r, "status.waves"));
+        for (size_t i = 0; i < n; i++) {
+                const json_t *wave = wave_at(r, i), *old = wave_at(before, i);
+                const char *state = field_text(wave, "state");
+                int64_t healthy = field_int(wave, "healthy"), failed = field_int(wave, "failed"),
+                        deferred = field_int(wave, "deferred");
+                if (old && str_eq(state, field_text(old, "state")) && healthy == field_int(old, "healthy") &&
+                    failed == field_int(old, "failed") && deferred == field_int(old, "deferred"))
+                        continue;
+                put_time(out, now);
+                buf_puts(out, "wave ");
+                text_put_safe(out, field_text(wave, "name"));
+                buf_printf(out, ": ");
+                text_put_safe(out, state);
+                buf_printf(out, ", %lld of %lld healthy", (long long)healthy,
+                           (long long)field_int(wave, "total"));
+                if (failed > 0)
+                        buf_printf(out, ", %lld failed", (long long)failed);
+                if (deferred > 0)
+                        buf_printf(out, ", %lld deferred", (long long)deferred);
+                msec_t soak = field_time(wave, "soakUntil");
+                if (str_eq(state, "Soaking") && soak > now) {
+                        char left[32];
+                        buf_printf(out, ", %s to go",
+                                   duration_format((soak - now + 999) / 1000 * 1000, left, sizeof(left)));
+                }
+                buf_putc(out, '\n');
+        }
+}
+
+/* Members stay in one order for a rollout's whole life, so their places tell who is who. */
+static void tell_failures(struct buf *out, const json_t *before, const json_t *r, msec_t now) {
+        const json_t *members = field(r, "status.members"), *old_members = field(before, "status.members");
+        size_t i;
+        json_t *m;
+        json_array_foreach ((json_t *)members, i, m) {
+                const json_t *old = json_array_get(old_members, i);
+                const char *state = field_text(m, "state"), *reason = field_text(m, "reason");
+                if (group_of(m) != GROUP_BAD && !str_eq(state, "Deferred"))
+                        continue;
+                if (old && str_eq(field_text(old, "node"), field_text(m, "node")) &&
+                    str_eq(field_text(old, "state"), state) && str_eq(field_text(old, "reason"), reason))
+                        continue;
+                put_time(out, now);
+                buf_puts(out, "node ");
+                text_put_safe(out, field_text(m, "node"));
+                buf_puts(out, ": ");
+                text_put_safe(out, state);
+                if (*reason) {
+                        buf_puts(out, ": ");
+                        text_put_safe(out, reason);
+                }
+                buf_putc(out, '\n');
+        }
+}
+
+static void tell_head(struct buf *out, const json_t *r, msec_t now) {
+        char commit[SHORT_COMMIT + 1];
+        put_time(out, now);
+        buf_puts(out, "fleet ");
+        text_put_safe(out, field_text(r, "spec.fleet"));
+        buf_puts(out, ": rollout ");
+        text_put_safe(out, field_text(r, "metadata.name"));
+        if (*field_text(r, "spec.commit"))
+                buf_printf(out, " of %s ", shorten(field_text(r, "spec.commit"), SHORT_COMMIT, commit));
+        text_put_safe(out, field_text(r, "spec.commitSubject"));
+        buf_putc(out, '\n');
+}
+
+void rollout_tell(struct buf *out, const json_t *before, const json_t *r, msec_t now) {
+        const char *phase = field_text(r, "status.phase"), *reason = field_text(r, "status.reason");
+        bool paused = field_bool(r, "status.paused");
+        /* Another rollout: everything about it is new. */
+        if (before && !str_eq(field_text(before, "metadata.name"), field_text(r, "metadata.name")))
+                before = NULL;
+        if (!before)
+                tell_head(out, r, now);
+        tell_waves(out, before, r, now);
+        tell_failures(out, before, r, now);
+        if (before && str_eq(phase, field_text(before, "status.phase")) &&
+            paused == field_bool(before, "status.paused") &&
+            str_eq(reason, field_text(before, "status.reason")))
+                return;
+        put_time(out, now);
+        buf_printf(out, "%s%s", phase, paused ? " (paused)" : "");
+        if (*reason) {
+                buf_puts(out, ": ");
+                text_put_safe(out, reason);
+        }
+        buf_printf(out, " (%lld of %lld healthy)\n", (long long)field_int(r, "status.healthy"),
+                   (long long)field_int(r, "status.total"));
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A rollout (API shape, with members) drawn for a terminal, and told line by line where there is none. Pure.
+ */
+#pragma once
+
+#include "cli/print.h"
+
+struct rollout_look {
+        size_t width, height; /* of the terminal; height 0: as many lines as it takes */
+        bool colour, unicode;
+        bool live; /* being watched: say how long things will take yet */
+};
+
+/* Appends whole lines, none wider than look->width: what it is, a bar for each wave, and the nodes that are
+ * not well or under way, with their reasons. */
+void rollout_draw(struct buf *out, const json_t *rollout, msec_t now, const struct rollout_look *look);
+
+/* Appends a line for everything that is different from before (NULL: for everything): phases, waves, nodes
+ * that failed. */
+void rollout_tell(struct buf *out, const json_t *before, const json_t *rollout, msec_t now);
+
+bool rollout_is_final(const json_t *rollout);
+/* What a program wants to know of a finished rollout: EXIT_SUCCESS when it succeeded. */
+int rollout_exit_code(const json_t *rollout);
+
+/* How many of a bar's cells each count gets: each that is not 0 gets at least one where there is room, and
+ * all cells are given out when any count is not 0. */
+void rollout_bar(const int64_t *counts, size_t n, size_t cells, size_t *ret_cells);
