@@ -515,8 +515,8 @@ static int check_driver(const struct app_spec *a, struct err **err) {
                 return err_set(err, EINVAL, "unknown restart policy");
         bool has_command = a->command && a->command[0];
         if (a->driver == APP_DRIVER_PROCESS ? !has_command : has_command)
-                return err_set(err, EINVAL, "driver %s %s a command", app_driver_name(a->driver),
-                               has_command ? "takes no" : "needs");
+                return err_set(err, EINVAL, "driver %s %s command", app_driver_name(a->driver),
+                               has_command ? "takes no" : "needs a");
         if (a->driver == APP_DRIVER_PODMAN ? a->n_manifests == 0 : a->n_manifests > 0)
                 return err_set(err, EINVAL, "driver %s %s manifests", app_driver_name(a->driver),
                                a->n_manifests > 0 ? "takes no" : "needs");
