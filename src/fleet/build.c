@@ -240,6 +240,10 @@ static int build_fleets(struct compiler *c) {
                 if (r < 0)
                         return r;
         }
+        for (size_t i = 0; i < k->n && diagnostics_errors(c->diagnostics) > 0; i++) { /* all or none */
+                m->fleets[i].revision = revision_free(m->fleets[i].revision);
+                free(TAKE_PTR(m->fleets[i].revision_json));
+        }
         return 0;
 }
 

@@ -93,13 +93,14 @@ static void check_selector(struct schema_decoder *d, const struct value *v, void
         s->selector = (struct selector){.match_labels = s->match_labels, .terms = terms};
         for (size_t i = 0; i < s->n_expressions; i++) {
                 const struct expression_document *e = &s->expressions[i];
+                bool takes_values = e->operator_ == SELECTOR_IN || e->operator_ == SELECTOR_NOT_IN;
                 const char **values = arena_calloc(d->arena, e->values.n + 1, sizeof *values);
                 if (!values) {
                         d->failed = -ENOMEM;
                         return;
                 }
-                if (!e->key || e->operator_ < 0)
-                        continue;
+                if (!e->key || e->operator_ < 0 || takes_values != (e->values.n > 0))
+                        continue; /* reported already */
                 for (size_t j = 0; j < e->values.n; j++)
                         values[j] = e->values.items[j].text;
                 terms[s->selector.n_terms++] = (struct selector_term){
@@ -190,11 +191,11 @@ const struct schema file_schema = {
                          .fallback = "0644",
                          .documentation = "Permissions."},
                         {.name = "owner",
-                         .type = SCHEMA_TEXT,
+                         .type = SCHEMA_WORD,
                          .offset = offsetof(struct file_document, owner),
                          .documentation = "User name or quoted number; the agent's own where left out."},
                         {.name = "group",
-                         .type = SCHEMA_TEXT,
+                         .type = SCHEMA_WORD,
                          .offset = offsetof(struct file_document, group),
                          .documentation = "Group name or quoted number."},
                         {.name = "expand",
@@ -317,7 +318,7 @@ static const struct schema wave_schema = {
                         {.name = "limit",
                          .type = SCHEMA_QUANTITY,
                          .offset = offsetof(struct wave_document, limit),
-                         .documentation = "At most so many nodes, or this share of the fleet."},
+                         .documentation = "At most so many nodes, or this share of those that match."},
                         {.name = "pause",
                          .type = SCHEMA_OBJECT,
                          .offset = offsetof(struct wave_document, pause),
@@ -326,8 +327,9 @@ static const struct schema wave_schema = {
                         {.name = "successThreshold",
                          .type = SCHEMA_QUANTITY,
                          .offset = offsetof(struct wave_document, success_threshold),
-                         .documentation = "Of the nodes that took the change, so many must become healthy. Without "
-                                          "it: all but those that maxFailed tolerates."},
+                         .documentation =
+                                 "Of the nodes that took the change, so many must become healthy. Without "
+                                 "it: all but those that maxFailed tolerates."},
                         {NULL},
                 },
 };
@@ -386,6 +388,7 @@ static const struct schema rollout_spec_schema = {
                          .type = SCHEMA_INTEGER,
                          .offset = offsetof(struct rollout_document, min_sample),
                          .fallback = "1",
+                         .min = 1,
                          .max = 1000000,
                          .documentation = "Nodes that must really become healthy before a wave passes."},
                         {.name = "progressDeadlineSeconds",
@@ -524,12 +527,14 @@ int document_decode(struct schema_decoder *d, enum fleet_kind kind, const struct
 }
 
 void kinds_write_reference(struct buf *out) {
-        buf_puts(out, "# Fields of `" FLEET_API_VERSION "`\n\n"
-                      "Printed from the tables that decode fleet files; see [kinds.md](kinds.md) for how "
-                      "they work together.\n\n");
+        struct schema_page page = {.out = out};
+
+        buf_puts(out,
+                 "# Fields of `" FLEET_API_VERSION "`\n\nPrinted from the tables that decode fleet files; "
+                 "[kinds.md](kinds.md) tells how they work together.\n\n");
+        schema_write_reference(&page, &metadata_schema, "##");
         for (size_t i = 0; i < FLEET_KINDS; i++)
                 for (const struct schema_field *f = envelope_schemas[i].fields; f->name; f++)
                         if (str_eq(f->name, "spec"))
-                                schema_write_reference(f->nested, "##", out);
-        schema_write_reference(&metadata_schema, "##", out);
+                                schema_write_reference(&page, f->nested, "##");
 }

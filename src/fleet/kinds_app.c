@@ -37,13 +37,13 @@ static const struct schema http_schema = {
                          .expands = true,
                          .documentation = "Number, or text with a reference."},
                         {.name = "path",
-                         .type = SCHEMA_TEXT,
+                         .type = SCHEMA_WORD,
                          .offset = offsetof(struct http_document, path),
                          .expands = true,
                          .fallback = "/",
                          .documentation = "What to ask for."},
                         {.name = "host",
-                         .type = SCHEMA_TEXT,
+                         .type = SCHEMA_WORD,
                          .offset = offsetof(struct http_document, host),
                          .expands = true,
                          .fallback = "127.0.0.1",
@@ -90,7 +90,7 @@ static const struct schema tcp_schema = {
                          .expands = true,
                          .documentation = "Number, or text with a reference."},
                         {.name = "host",
-                         .type = SCHEMA_TEXT,
+                         .type = SCHEMA_WORD,
                          .offset = offsetof(struct tcp_document, host),
                          .expands = true,
                          .fallback = "127.0.0.1",
@@ -289,6 +289,21 @@ static void check_driver_fields(struct schema_decoder *d, const struct value *v,
                 schema_error(d, &v->position, NULL, "App spec: driver files needs \"files\"");
 }
 
+/* An absolute path, or a bare name that is looked for in PATH. */
+static void check_program(struct schema_decoder *d, const struct located *program) {
+        const char *text = program->text;
+        if (*text == '\0')
+                schema_error(d, &program->where, "begin the list with a program",
+                             "command: the program's name is empty");
+        else if (text[0] != '/' && strchr(text, '/') && !str_has_prefix(text, "${"))
+                schema_error(d, &program->where, "write its whole path, or its bare name",
+                             "command: \"%.200s\" is a relative path", text);
+        else if (strchr(text, ' '))
+                schema_error(d, &program->where,
+                             "write each argument as an item of its own: there is no shell",
+                             "command: \"%.200s\" is one word with blanks in it", text);
+}
+
 static void check_app(struct schema_decoder *d, const struct value *v, void *object) {
         struct app_document *a = object;
         const struct value *directory = value_get(v, "workingDirectory");
@@ -299,11 +314,8 @@ static void check_app(struct schema_decoder *d, const struct value *v, void *obj
             !str_has_prefix(a->working_directory, "${"))
                 schema_error(d, &directory->position, "begin it with a slash",
                              "field \"workingDirectory\": \"%.200s\" is not absolute", a->working_directory);
-        if (a->command.n > 0 && a->command.items[0].text[0] != '/' &&
-            !str_has_prefix(a->command.items[0].text, "${"))
-                schema_error(d, &a->command.items[0].where,
-                             "write its whole path; processes start without a shell",
-                             "command: \"%.200s\" is not an absolute path", a->command.items[0].text);
+        if (a->command.n > 0)
+                check_program(d, &a->command.items[0]);
         if (a->restart.backoff > a->restart.max_backoff)
                 schema_error(d, &value_get(v, "restart")->position, NULL,
                              "restart: \"backoff\" is longer than \"maxBackoff\"");
@@ -336,14 +348,15 @@ const struct schema app_spec_schema = {
                          .offset = offsetof(struct app_document, command),
                          .expands = true,
                          .max = LIST_MAX,
-                         .documentation = "Program (absolute path) and arguments; process only."},
+                         .documentation = "Program (its path, or a name to look for in PATH) and arguments, "
+                                          "without a shell; process only."},
                         {.name = "workingDirectory",
                          .type = SCHEMA_TEXT,
                          .offset = offsetof(struct app_document, working_directory),
                          .expands = true,
                          .documentation = "Where the process starts; process only."},
                         {.name = "user",
-                         .type = SCHEMA_TEXT,
+                         .type = SCHEMA_WORD,
                          .offset = offsetof(struct app_document, user),
                          .documentation = "Who it runs as; process only."},
                         {.name = "environment",

@@ -97,7 +97,7 @@ int link_files(struct compiler *c, struct app_entry *e, const struct file_docume
                 const struct app_file *first;
                 int r = 0;
 
-                if (!d->path.text || (!d->content.text && !d->source.text))
+                if (!d->path.text || !d->content.text == !d->source.text)
                         continue; /* reported when it was read */
                 first = find_path(e, d->path.text);
                 if (first) {

@@ -199,6 +199,8 @@ int link_fleets(struct compiler *c) {
                 if (r < 0)
                         return r;
         }
+        if (diagnostics_errors(c->diagnostics) > 0)
+                return 0; /* a slip in a name would make the right one look unused */
         for (size_t i = 0; i < c->kinds[FLEET_KIND_APP].n; i++)
                 if (!c->apps[i].used)
                         compiler_warning(c, &c->apps[i].document->where,

@@ -36,13 +36,19 @@ static const char *const shape_names[] = {
 static void report_shape(struct schema_decoder *d, const char *name, enum manifest_shape shape,
                          const struct value *v) {
         char found[128], way_out[SUGGESTION_SIZE];
+        int64_t number;
+        bool unquote =
+                shape == MANIFEST_NUMBER && v->type == VALUE_STRING && str_to_i64(v->text, &number) == 0;
         bool quote = shape == MANIFEST_TEXT && v->type != VALUE_LIST && v->type != VALUE_MAP &&
                      v->type != VALUE_NULL;
 
         if (quote)
                 (void)snprintf(way_out, sizeof way_out, "write \"%.60s\" in quotes", v->text);
-        schema_error(d, &v->position, quote ? way_out : NULL, "field \"%s\": expected %s, found %s", name,
-                     shape_names[shape], schema_describe(v, found, sizeof found));
+        else if (unquote)
+                (void)snprintf(way_out, sizeof way_out, "write %.60s without quotes", v->text);
+        schema_error(d, &v->position, quote || unquote ? way_out : NULL,
+                     "field \"%s\": expected %s, found %s", name, shape_names[shape],
+                     schema_describe(v, found, sizeof found));
 }
 
 static bool shape_fits(const struct value *v, enum manifest_shape shape) {
@@ -432,7 +438,7 @@ static const struct manifest_kind *find_kind(struct schema_decoder *d, const str
 
 /* ---- To JSON */
 
-static json_t *to_json(struct schema_decoder *d, const struct value *v, bool in_resources) {
+static json_t *to_json(struct schema_decoder *d, const struct value *v, bool may_be_fraction) {
         json_t *j;
 
         switch (v->type) {
@@ -442,7 +448,7 @@ static json_t *to_json(struct schema_decoder *d, const struct value *v, bool in_
         case VALUE_FLOAT:
                 /* A revision is hashed, so it holds no floating point. Kubernetes takes amounts as text too.
                  */
-                if (!in_resources)
+                if (!may_be_fraction)
                         schema_error(d, &v->position, "write it in quotes, or as a whole number",
                                      "number %.40s has a fraction", v->text);
                 return json_string(v->text);
@@ -450,7 +456,7 @@ static json_t *to_json(struct schema_decoder *d, const struct value *v, bool in_
         case VALUE_LIST:
                 j = json_array();
                 for (size_t i = 0; j && i < v->n_items; i++)
-                        if (json_array_append_new(j, to_json(d, v->items[i], in_resources)) < 0)
+                        if (json_array_append_new(j, to_json(d, v->items[i], may_be_fraction)) < 0)
                                 d->failed = -ENOMEM;
                 return j;
         case VALUE_MAP:
@@ -459,7 +465,7 @@ static json_t *to_json(struct schema_decoder *d, const struct value *v, bool in_
                         if (json_object_set_new(
                                     j, v->pairs[i].key,
                                     to_json(d, v->pairs[i].value,
-                                            in_resources || str_eq(v->pairs[i].key, "resources"))) < 0)
+                                            may_be_fraction || str_eq(v->pairs[i].key, "resources"))) < 0)
                                 d->failed = -ENOMEM;
                 return j;
         }
@@ -484,7 +490,7 @@ static int decode_object(struct schema_decoder *d, const struct value *v, struct
                 check_base64(d, value_get(v, "data"));
         else if (str_eq(k->name, "ConfigMap"))
                 check_base64(d, value_get(v, "binaryData"));
-        j = to_json(d, v, false);
+        j = to_json(d, v, diagnostics_errors(d->diagnostics) > errors_before);
         if (!j || d->failed) {
                 json_decref(j);
                 return d->failed = -ENOMEM;

@@ -193,30 +193,28 @@ struct candidates {
         size_t n;
 };
 
-static void add_candidates(struct compiler *c, struct candidates *list, const char *prefix,
-                           const struct pairs *pairs) {
-        for (size_t i = 0; i < pairs->n && list->n < CANDIDATES_MAX; i++) {
-                const char *name = arena_printf(c->arena, "%s%s", prefix, pairs->items[i].key);
-                if (name)
-                        list->names[list->n++] = name;
-        }
+static void add_candidates(struct candidates *list, const struct pairs *pairs) {
+        for (size_t i = 0; i < pairs->n && list->n < CANDIDATES_MAX; i++)
+                list->names[list->n++] = pairs->items[i].key;
 }
 
-/* What the fleet and the first node it reaches know under a near name. */
+/* What the fleet and the first node that it reaches know under a near name. */
 static const char *suggest_reference(struct compiler *c, const struct fleet_entry *f, const char *name,
                                      char *buf, size_t size) {
-        struct candidates list = {{"node.name"}, 1};
-        const char *nearest;
+        const char *variable = str_after_prefix(name, "vars."), *label = str_after_prefix(name, "labels.");
+        const char *own = variable ? variable : label, *nearest;
+        struct candidates variables = {0}, labels = {0};
 
-        add_candidates(c, &list, "vars.", &f->document->fleet->template_.variables);
+        add_candidates(&variables, &f->document->fleet->template_.variables);
         if (f->n_nodes > 0) {
-                add_candidates(c, &list, "vars.", &c->nodes[f->nodes[0]].variables);
-                add_candidates(c, &list, "labels.", &c->nodes[f->nodes[0]].labels);
+                add_candidates(&variables, &c->nodes[f->nodes[0]].variables);
+                add_candidates(&labels, &c->nodes[f->nodes[0]].labels);
         }
-        nearest = str_nearest(name, list.names, list.n);
-        if (nearest && !str_eq(nearest, name))
-                (void)snprintf(buf, size, "did you mean ${%s}?", nearest);
-        else if (str_has_prefix(name, "vars."))
+        if ((nearest = str_nearest(own, variables.names, variables.n)) && !(variable && str_eq(nearest, own)))
+                (void)snprintf(buf, size, "did you mean ${vars.%s}?", nearest);
+        else if ((nearest = str_nearest(own, labels.names, labels.n)) && !(label && str_eq(nearest, own)))
+                (void)snprintf(buf, size, "did you mean ${labels.%s}?", nearest);
+        else if (variable)
                 (void)snprintf(buf, size,
                                "set it in the fleet's variables or the node's, or give a default: ${%s:-...}",
                                name);

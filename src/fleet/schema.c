@@ -239,6 +239,20 @@ static void decode_text(struct schema_decoder *d, const struct schema_field *f, 
         *(const char **)target = v->text;
 }
 
+static void decode_word(struct schema_decoder *d, const struct schema_field *f, const char *what,
+                        const struct value *v, void *target) {
+        if (v->type == VALUE_STRING)
+                for (const char *p = v->text; *p || p == v->text; p++)
+                        if ((unsigned char)*p <= ' ' || *p == 0x7f) {
+                                schema_error(d, &v->position, NULL,
+                                             *p ? "%s: no blanks may stand in \"%.*s\""
+                                                : "%s: the text is empty%.*s",
+                                             what, *p ? shown_length(v->text) : 0, v->text);
+                                return;
+                        }
+        decode_text(d, f, what, v, target);
+}
+
 static void decode_name(struct schema_decoder *d, const struct schema_field *f, const char *what,
                         const struct value *v, void *target) {
         if (v->type != VALUE_STRING) {
@@ -599,6 +613,7 @@ static const struct {
         decode_fn decode;
 } types[] = {
         [SCHEMA_TEXT] = {"text", decode_text},
+        [SCHEMA_WORD] = {"text", decode_word},
         [SCHEMA_NAME] = {"name", decode_name},
         [SCHEMA_LOCATED] = {"text", decode_located},
         [SCHEMA_LOCATED_NAME] = {"name", decode_located_name},
@@ -708,8 +723,6 @@ int schema_decode(struct schema_decoder *d, const struct schema *s, const struct
 
 /* ---- The reference page */
 
-#define REFERENCE_DEPTH 8
-
 static void write_type(const struct schema_field *f, struct buf *out) {
         char choices[256];
 
@@ -725,34 +738,28 @@ static void write_type(const struct schema_field *f, struct buf *out) {
         }
 }
 
-static void write_tables(const struct schema *s, const char *heading, struct buf *out,
-                         const struct schema **done, size_t *n_done, size_t depth) {
-        for (size_t i = 0; i < *n_done; i++)
-                if (done[i] == s)
+void schema_write_reference(struct schema_page *page, const struct schema *s, const char *heading) {
+        struct buf *out = page->out;
+
+        for (size_t i = 0; i < page->n_written; i++)
+                if (page->written[i] == s)
                         return;
-        if (*n_done == FIELDS_MAX || depth > REFERENCE_DEPTH)
+        if (page->n_written == SCHEMA_PAGE_MAX)
                 return;
-        done[(*n_done)++] = s;
+        page->written[page->n_written++] = s;
         buf_printf(out, "%s %s\n\n%s\n\n| field | type | default | |\n|---|---|---|---|\n", heading, s->name,
                    s->documentation);
         for (const struct schema_field *f = s->fields; f->name; f++) {
                 buf_printf(out, "| `%s` | ", f->name);
                 write_type(f, out);
-                buf_printf(out, " | %s%s%s | %s%s |\n", f->fallback ? "`" : "",
-                           f->required   ? "required"
-                           : f->fallback ? f->fallback
-                                         : "",
-                           f->fallback ? "`" : "", f->documentation,
-                           f->expands ? " May hold references." : "");
+                if (f->fallback)
+                        buf_printf(out, " | `%s`", f->fallback);
+                else
+                        buf_puts(out, f->required ? " | required" : " |");
+                buf_printf(out, " | %s%s |\n", f->documentation, f->expands ? " May hold references." : "");
         }
         buf_putc(out, '\n');
         for (const struct schema_field *f = s->fields; f->name; f++)
                 if (f->nested)
-                        write_tables(f->nested, "###", out, done, n_done, depth + 1);
-}
-
-void schema_write_reference(const struct schema *s, const char *heading, struct buf *out) {
-        const struct schema *done[FIELDS_MAX];
-        size_t n_done = 0;
-        write_tables(s, heading, out, done, &n_done, 0);
+                        schema_write_reference(page, f->nested, "###");
 }

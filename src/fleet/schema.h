@@ -13,6 +13,7 @@
 
 enum schema_type {
         SCHEMA_TEXT,         /* const char * */
+        SCHEMA_WORD,         /* const char *: text without blanks and control characters, not empty */
         SCHEMA_NAME,         /* const char *, a DNS label */
         SCHEMA_LOCATED,      /* struct located: text that remembers its place */
         SCHEMA_LOCATED_NAME, /* struct located, a DNS label */
@@ -108,5 +109,11 @@ const char *schema_describe(const struct value *v, char *buf, size_t size);
 int schema_parse_bytes(const char *text, int64_t *ret);
 int schema_parse_cpu(const char *text, int64_t *ret);
 
-/* A Markdown table of the fields, then those of nested tables, each once. */
-void schema_write_reference(const struct schema *s, const char *heading, struct buf *out);
+/* The reference page in the making: a table of fields for a schema, then those it nests, each once. */
+#define SCHEMA_PAGE_MAX 64
+struct schema_page {
+        struct buf *out;
+        const struct schema *written[SCHEMA_PAGE_MAX];
+        size_t n_written;
+};
+void schema_write_reference(struct schema_page *page, const struct schema *s, const char *heading);
