@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/status.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "codec/json.h"
+
+static json_t *text_or_null(const char *s) {
+        return s && *s ? json_string(s) : json_null();
+}
+
+/* Program output may be cut or not be UTF-8 at all; a message must not keep a report from being sent. */
+static json_t *message_to_json(const char *s) {
+        if (!*s)
+                return json_null();
+        json_t *j = json_string(s);
+        if (j)
+                return j;
+        _cleanup_(x_freep) char *copy = str_dup(s);
+        for (char *p = copy; p && *p; p++)
+                if ((unsigned char)*p >= 0x80)
+                        *p = '?';
+        return copy ? json_string(copy) : NULL;
+}
+
+static json_t *app_to_json(const struct app_report *a) {
+        return json_pack("{s:s, s:s, s:s, s:o, s:I, s:I}", "name", a->name, "driver",
+                         app_driver_name(a->driver), "state", app_state_report(a->state), "message",
+                         message_to_json(a->message), "restarts", (json_int_t)a->restarts, "driftCorrected",
+                         (json_int_t)a->drift_corrected);
+}
+
+json_t *status_make(const struct reconcile *r, const struct status_facts *f) {
+        _cleanup_json_ json_t *apps = json_array();
+        struct node_report n;
+        struct app_report a;
+
+        reconcile_report(r, &n);
+        for (size_t i = 0; reconcile_next_app(r, &i, &a);)
+                if (json_array_append_new(apps, app_to_json(&a)) < 0)
+                        return NULL;
+        return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:s, s:o, s:I, s:I, s:O, s:O}", "bootId", f->boot_id,
+                         "agentVersion", f->agent_version, "platform", f->platform, "assignment",
+                         (json_int_t)n.assignment, "revision", text_or_null(n.revision), "target",
+                         text_or_null(n.target), "state", node_state_name(n.state), "message",
+                         message_to_json(n.message), "driftCorrected", (json_int_t)n.drift_corrected,
+                         "certificateNotAfter", (json_int_t)f->certificate_not_after, "facts", f->facts,
+                         "apps", apps);
+}
+
+static bool is_always_sent(const char *key) {
+        static const char *const keys[] = {"assignment", "state", "revision", "target"};
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (str_eq(key, keys[i]))
+                        return true;
+        return false;
+}
+
+static const json_t *find_app(const json_t *apps, const char *name) {
+        const json_t *a;
+        size_t i;
+        json_array_foreach (apps, i, a)
+                if (str_eq(json_string_value(json_object_get(a, "name")), name))
+                        return a;
+        return NULL;
+}
+
+/* Apps that are new or differ. One that is gone makes the report a full one: see an_app_is_gone(). */
+static json_t *changed_apps(const json_t *before, const json_t *now) {
+        json_t *changed = json_array(), *a;
+        size_t i;
+        json_array_foreach (now, i, a) {
+                const json_t *old = find_app(before, json_string_value(json_object_get(a, "name")));
+                if ((!old || !json_equal(old, a)) && json_array_append(changed, a) < 0) {
+                        json_decref(changed);
+                        return NULL;
+                }
+        }
+        return changed;
+}
+
+static bool an_app_is_gone(const json_t *before, const json_t *now) {
+        const json_t *a;
+        size_t i;
+        json_array_foreach (before, i, a)
+                if (!find_app(now, json_string_value(json_object_get(a, "name"))))
+                        return true;
+        return false;
+}
+
+int status_difference(const json_t *before, const json_t *now, int64_t seq, bool full, json_t **ret) {
+        const json_t *apps = json_object_get(now, "apps"), *old_apps = json_object_get(before, "apps");
+        const char *key;
+        json_t *value;
+
+        if (before && !full && json_equal(before, now)) {
+                *ret = NULL;
+                return 0;
+        }
+        /* A difference cannot say that an app is gone. */
+        full = full || !before || an_app_is_gone(old_apps, apps);
+        _cleanup_json_ json_t *d = json_pack("{s:I}", "seq", (json_int_t)seq);
+        if (!d || (full && json_object_set_new(d, "full", json_true()) < 0))
+                return -ENOMEM;
+        json_object_foreach ((json_t *)now, key, value) {
+                if (str_eq(key, "apps") ||
+                    (!full && !is_always_sent(key) && json_equal(json_object_get(before, key), value)))
+                        continue;
+                if (json_object_set(d, key, value) < 0)
+                        return -ENOMEM;
+        }
+        _cleanup_json_ json_t *changed = full ? json_incref((json_t *)apps) : changed_apps(old_apps, apps);
+        if (!changed || ((full || json_array_size(changed) > 0) && json_object_set(d, "apps", changed) < 0))
+                return -ENOMEM;
+        *ret = json_incref(d);
+        return 0;
+}
+
+static const char *text(const json_t *o, const char *key, const char *without) {
+        const char *s = json_string_value(json_object_get(o, key));
+        return s ? s : without;
+}
+
+int status_print(const json_t *status, FILE *out) {
+        const json_t *apps = json_object_get(status, "apps"), *a;
+        const char *message = text(status, "message", NULL), *revision = text(status, "revision", NULL);
+        size_t i;
+
+        (void)fprintf(out, "node      %s\n", text(status, "node", "-"));
+        (void)fprintf(out, "state     %s%s%s\n", text(status, "state", "-"), message ? ": " : "",
+                      message ? message : "");
+        (void)fprintf(out, "revision  %.12s\n", revision ? revision : "none");
+        if (!str_eq(text(status, "target", NULL), revision))
+                (void)fprintf(out, "target    %.12s\n", text(status, "target", "none"));
+        (void)fprintf(out, "link      %s\n", text(status, "link", "-"));
+        (void)fprintf(out, "drift     %lld put back\n",
+                      (long long)json_integer_value(json_object_get(status, "driftCorrected")));
+        if (json_array_size(apps) > 0)
+                (void)fprintf(out, "\n%-24s %-9s %-11s %8s  %s\n", "APP", "DRIVER", "STATE", "RESTARTS",
+                              "MESSAGE");
+        json_array_foreach (apps, i, a)
+                (void)fprintf(out, "%-24s %-9s %-11s %8lld  %s\n", text(a, "name", "-"),
+                              text(a, "driver", "-"), text(a, "state", "-"),
+                              (long long)json_integer_value(json_object_get(a, "restarts")),
+                              text(a, "message", ""));
+        return ferror(out) ? -EIO : 0;
+}
