@@ -6,8 +6,9 @@
  * a stream, from the loop's thread; it must end every exchange by http_respond*(), http_finish() or
  * http_abort(). An exchange that its client leaves is reported by on_close, once, and is dead after.
  *
- * Without a route: 404; a path known under other methods: 405 with Allow. Errors the server makes
- * itself have the API's JSON error body. HEAD is served by GET routes. */
+ * Of several routes that fit the first in the table is taken. Without a route: 404; a path known under other
+ * methods: 405 with Allow. Errors the server makes itself have the API's JSON error body. HEAD is served by
+ * GET routes. */
 #pragma once
 
 #include "base/err.h"
@@ -28,7 +29,8 @@ struct http_limits {                      /* 0: the default */
         msec_t header_ms;                 /* 10 s from first byte to whole header */
         msec_t body_ms;                   /* 30 s without a byte of an expected body */
         msec_t write_ms;                  /* 60 s without progress while we have bytes to send */
-        msec_t idle_ms;                   /* 10 min with no exchange open */
+        msec_t idle_ms;                   /* 10 min with no exchange open; 30 s before the first one */
+        msec_t dead_peer_ms;              /* 2 min until a peer that vanished from the network is given up */
         size_t write_buffer_bytes;        /* 256 KiB queued in one exchange before it is "full" */
 };
 
@@ -50,7 +52,9 @@ struct http_server_options {
         void *arg;                       /* handed to every handler */
         /* Called before the handler; false: it has answered already (authentication). May be NULL. */
         bool (*before)(struct http_exchange *x, void *arg);
-        /* Called when an exchange has ended, for access logs and metrics. May be NULL. */
+        /* Called when an exchange has ended, for access logs and metrics; status 0: the client left before
+         * an answer. Not for bytes that are no HTTP request: those are answered 400 and closed. May be NULL.
+         */
         void (*after)(struct http_exchange *x, int status, uint64_t bytes_out, msec_t took_ms, void *arg);
 };
 
@@ -79,8 +83,9 @@ const char *http_peer_spiffe_id(const struct http_exchange *x); /* verified, or 
 const char *http_peer_serial(const struct http_exchange *x);    /* verified, or NULL */
 const void *http_route_context(const struct http_exchange *x);
 
-/* Collects the body, then calls ready(x, body, len, arg); the bytes live until ready returns. Answers
- * 413, 408 or 400 by itself when the body is over the limit (0: the server's) or fails to come. */
+/* Collects the body, then calls ready(x, body, len, arg), at once where it is there already (body is "" when
+ * there is none); the bytes live until ready returns. Answers 413, 408 or 400 by itself when the body is over
+ * the limit (0: the server's) or fails to come, and 503 when the server holds too many. */
 void http_read_body(struct http_exchange *x, size_t limit,
                     void (*ready)(struct http_exchange *x, const char *body, size_t len, void *arg),
                     void *arg);
@@ -103,8 +108,9 @@ void http_respond_error(struct http_exchange *x, int status, const char *code, c
 void http_respond_file(struct http_exchange *x, int fd, const char *content_type, const char *etag,
                        bool immutable);
 /* Streams: begin, then http_write() any number of times, then http_finish(). http_write() copies and
- * returns -EPIPE when the peer is gone, -EAGAIN when the queue was full (nothing taken; on_drain is
- * called when there is room), else 0. */
+ * returns -EPIPE when the peer is gone, -EAGAIN when there is no room for n bytes (nothing taken; on_drain
+ * is called when half of the queue is free), else 0. An empty queue takes any n. With a Content-Length field
+ * set before, exactly so many bytes must be written. */
 int http_begin(struct http_exchange *x, int status, const char *content_type);
 int http_write(struct http_exchange *x, const void *p, size_t n);
 size_t http_write_room(const struct http_exchange *x);

@@ -397,3 +397,11 @@ char *tls_peer_serial(SSL *ssl) {
                 hex_encode(ASN1_STRING_get0_data(serial), (size_t)n, text);
         return text;
 }
+
+void tls_forget_peer(SSL *ssl) {
+        /* The stack belongs to the session, which only ever reads it again to make a ticket out of the leaf
+         * (on a server the leaf is not in it), and tickets went out with the handshake. */
+        STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
+        while (chain && sk_X509_num(chain) > 0)
+                X509_free(sk_X509_pop(chain));
+}

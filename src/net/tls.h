@@ -45,3 +45,5 @@ int tls_client_apply(struct tls_config *c, SSL_CTX *context, struct err **err);
 char *tls_peer_spiffe_id(SSL *ssl);
 /* Serial number (hex, malloc'ed) of the verified peer's certificate, or NULL. */
 char *tls_peer_serial(SSL *ssl);
+/* Lets go of the peer's certificates, several KB of a connection; call it when ID and serial were taken. */
+void tls_forget_peer(SSL *ssl);

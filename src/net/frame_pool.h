@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Frame buffers of HTTP/2 sessions. nghttp2 keeps one of 16 KB for each session, although it holds something
+ * only while a frame is being sent. These lie on pages of their own, which go back to the kernel while
+ * the connection is quiet: an idle connection pays for its address space alone. */
+#pragma once
+
+#include "base/macros.h"
+
+struct frame_pool;
+
+struct frame_pool *frame_pool_new(uint32_t count) _must_use_; /* NULL: no memory */
+struct frame_pool *frame_pool_free(struct frame_pool *p);     /* all buffers were put back */
+
+/* Whether a request for so many bytes is one for a frame buffer. */
+bool frame_pool_serves(size_t size) _const_;
+void *frame_pool_take(struct frame_pool *p); /* NULL: all are taken */
+void frame_pool_put(struct frame_pool *p, void *buffer);
+/* Forgets the contents. */
+void frame_pool_release(struct frame_pool *p, void *buffer);
