@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The REST API (docs/api.md, docs/openapi.json): what its resources share. One file each: api_<resource>.c.
+ */
+#pragma once
+
+#include "net/http_server.h"
+#include "server/control.h"
+#include "server/memory.h"
+
+#define API_BODY_MAX ((size_t)256 * 1024)
+#define API_HOOK_MAX ((size_t)8 << 20) /* a push with many commits makes a long webhook */
+
+/* Routes whose context is this need no token. */
+extern const char api_is_open[];
+extern const struct http_route api_routes[];
+
+int api_start(struct control *c, struct tls_config *tls, struct err **err);
+
+/* ---- answering */
+void api_answer(struct http_exchange *x, int status, json_t *body);             /* takes body */
+void api_answer_list(struct http_exchange *x, const char *kind, json_t *items); /* takes items */
+/* The first item, or 404 with the words; takes items. */
+void api_answer_only(struct http_exchange *x, json_t *items, const char *what, const char *name);
+void api_answer_missing(struct http_exchange *x, const char *what, const char *name);
+/* 400, 404, 409, 422, 503 by the error's code. */
+void api_answer_error(struct http_exchange *x, int error, const struct err *err);
+/* When everything changed so far is durable; takes body (NULL: an empty answer). */
+void api_answer_after(struct control *c, struct http_exchange *x, int status, json_t *body);
+/* A list of many, rendered piece by piece as the client takes it. next() gives items until NULL; done() is
+ * called once, also when the client leaves. */
+struct api_stream {
+        json_t *(*next)(void *arg);
+        void (*done)(void *arg);
+        void *arg;
+};
+void api_answer_stream(struct http_exchange *x, const char *kind, const struct api_stream *s);
+
+/* ---- reading */
+/* The JSON object of a request; {} for an empty body. NULL: answered with 400 already. */
+json_t *api_read_object(struct http_exchange *x, const char *body, size_t len);
+/* Who calls, for the event log; borrowed until the loop's turn ends. */
+const char *api_actor(struct control *c, const struct http_exchange *x);
+
+/* ---- handlers; arg is the struct control */
+void api_version(struct http_exchange *x, void *arg);
+void api_health(struct http_exchange *x, void *arg);
+void api_status(struct http_exchange *x, void *arg);
+void api_openapi(struct http_exchange *x, void *arg);
+void api_nodes_list(struct http_exchange *x, void *arg);
+void api_nodes_get(struct http_exchange *x, void *arg);
+void api_nodes_label(struct http_exchange *x, void *arg);
+void api_nodes_revoke(struct http_exchange *x, void *arg);
+void api_nodes_delete(struct http_exchange *x, void *arg);
+void api_fleets_list(struct http_exchange *x, void *arg);
+void api_fleets_get(struct http_exchange *x, void *arg);
+void api_apps_list(struct http_exchange *x, void *arg);
+void api_apps_get(struct http_exchange *x, void *arg);
+void api_rollouts_list(struct http_exchange *x, void *arg);
+void api_rollouts_get(struct http_exchange *x, void *arg);
+void api_rollouts_command(struct http_exchange *x, void *arg);
+void api_revisions_list(struct http_exchange *x, void *arg);
+void api_revisions_get(struct http_exchange *x, void *arg);
+void api_relays_list(struct http_exchange *x, void *arg);
+void api_relays_get(struct http_exchange *x, void *arg);
+void api_relays_revoke(struct http_exchange *x, void *arg);
+void api_relays_delete(struct http_exchange *x, void *arg);
+void api_sources_list(struct http_exchange *x, void *arg);
+void api_sources_get(struct http_exchange *x, void *arg);
+void api_sources_create(struct http_exchange *x, void *arg);
+void api_sources_delete(struct http_exchange *x, void *arg);
+void api_sources_notify(struct http_exchange *x, void *arg);
+void api_hooks_receive(struct http_exchange *x, void *arg);
+void api_tokens_list(struct http_exchange *x, void *arg);
+void api_tokens_create(struct http_exchange *x, void *arg);
+void api_tokens_delete(struct http_exchange *x, void *arg);
+void api_events_get(struct http_exchange *x, void *arg);

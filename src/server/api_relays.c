@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/api.h"
+#include "server/api_bodies.h"
+#include "server/relays.h"
+
+void api_relays_list(struct http_exchange *x, void *arg) {
+        api_answer_list(x, "RelayList", relays_json(arg, NULL));
+}
+
+static struct relay *relay_of(struct control *c, struct http_exchange *x) {
+        struct relay *r = relays_find(c, http_parameter(x, "name"));
+        if (!r)
+                api_answer_missing(x, "relay", http_parameter(x, "name"));
+        return r;
+}
+
+static json_t *relay_json(struct control *c, const struct relay *r) {
+        json_t *list = relays_json(c, r->name), *one = json_incref(json_array_get(list, 0));
+        json_decref(list);
+        return one;
+}
+
+void api_relays_get(struct http_exchange *x, void *arg) {
+        const struct relay *r = relay_of(arg, x);
+        if (r)
+                api_answer(x, 200, relay_json(arg, r));
+}
+
+static void take_revocation(struct http_exchange *x, const char *text, size_t len, void *arg) {
+        struct control *c = arg;
+        struct relay *r = relay_of(c, x);
+        json_t *body = r ? api_read_object(x, text, len) : NULL;
+        if (!body)
+                return;
+        json_decref(body);
+        relays_revoke(c, r);
+        api_answer_after(c, x, 200, relay_json(c, r));
+}
+
+void api_relays_revoke(struct http_exchange *x, void *arg) {
+        http_read_body(x, API_BODY_MAX, take_revocation, arg);
+}
+
+void api_relays_delete(struct http_exchange *x, void *arg) {
+        struct control *c = arg;
+        struct relay *r = relay_of(c, x);
+        if (!r)
+                return;
+        if (!r->revoked_at && r->connected) {
+                http_respond_error(x, 409, "conflict",
+                                   "the relay is connected and not revoked: revoke it first");
+                return;
+        }
+        relays_forget(c, r);
+        api_answer_after(c, x, 204, NULL);
+}

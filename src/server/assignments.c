@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/assignments.h"
+
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "codec/json.h"
+#include "fleet/revision.h"
+#include "relay/edge.h"
+#include "server/authority.h"
+#include "server/memory.h"
+
+#define SENDS_PER_TURN 128 /* a signature each: keeps the loop responsive when a wave is large */
+
+struct send { /* one assignment on its way out */
+        struct list link;
+        struct control *control;
+        char *node;
+        struct assignment *assignment;
+};
+
+struct assignments {
+        struct control *control;
+        struct list queue; /* durable, to be signed and sent */
+        bool posted;
+};
+
+struct assignment *assignment_ref(struct assignment *a) {
+        if (a)
+                a->references++;
+        return a;
+}
+
+struct assignment *assignment_unref(struct assignment *a) {
+        if (!a || --a->references > 0)
+                return NULL;
+        free(a->fleet);
+        free(a->rollout);
+        free(a->commit);
+        free(a->labels);
+        free(a->variables);
+        free(a);
+        return NULL;
+}
+
+json_t *assignment_to_json(const struct assignment *a) {
+        json_t *j = json_object_new();
+        json_put(j, "version", json_number(a->version));
+        json_put(j, "issuedAt", json_number(a->issued_at));
+        json_put(j, "fleet", json_text(a->fleet));
+        json_put(j, "rollout", json_text(a->rollout));
+        json_put(j, "commit", json_text(a->commit));
+        json_put(j, "revision", json_text(a->revision));
+        json_put(j, "length", json_number(a->length));
+        json_put(j, "fingerprint", json_text(a->fingerprint));
+        json_put(j, "labels", pairs_json(a->labels));
+        json_put(j, "variables", pairs_json(a->variables));
+        return j;
+}
+
+static void digest_copy(char out[65], const char *s) {
+        if (s && strlen(s) == 64)
+                memcpy(out, s, 65);
+}
+
+static struct pairs *pairs_member(const json_t *j, const char *key) {
+        _cleanup_(x_freep) char *text = NULL;
+        const json_t *o = json_object_get(j, key);
+        if (o)
+                text = must(json_encode_compact(o));
+        return pairs_from_text(text);
+}
+
+struct assignment *assignment_from_text(const char *text) {
+        json_t *j = NULL;
+        const char *revision = NULL, *fingerprint = NULL, *fleet = NULL, *rollout = NULL, *commit = NULL;
+        int64_t version = 0, issued_at = 0, length = 0;
+        if (!text || json_decode(text, strlen(text), &j, NULL) < 0)
+                return NULL;
+        if (json_read_int(j, "version", &version, NULL) < 0 ||
+            json_read_int(j, "issuedAt", &issued_at, NULL) < 0 ||
+            json_read_int(j, "length", &length, NULL) < 0 ||
+            json_read_string(j, "revision", &revision, NULL) < 0 ||
+            json_read_string(j, "fingerprint", &fingerprint, NULL) < 0 ||
+            json_read_optional_string(j, "fleet", &fleet, NULL) < 0 ||
+            json_read_optional_string(j, "rollout", &rollout, NULL) < 0 ||
+            json_read_optional_string(j, "commit", &commit, NULL) < 0) {
+                json_decref(j);
+                return NULL;
+        }
+        struct assignment *a = NEW(struct assignment);
+        *a = (struct assignment){.references = 1,
+                                 .version = version,
+                                 .issued_at = issued_at,
+                                 .length = length,
+                                 .fleet = copy_text(fleet),
+                                 .rollout = copy_text(rollout),
+                                 .commit = copy_text(commit),
+                                 .labels = pairs_member(j, "labels"),
+                                 .variables = pairs_member(j, "variables")};
+        digest_copy(a->revision, revision);
+        digest_copy(a->fingerprint, fingerprint);
+        json_decref(j);
+        return a;
+}
+
+/* The document that is signed (docs/protocol.md, "Assignment"). */
+static json_t *assignment_document(const struct assignment *a, const char *node) {
+        json_t *j = json_object_new(), *revision = json_object_new();
+        json_put(revision, "sha256", json_text(a->revision));
+        json_put(revision, "length", json_number(a->length));
+        json_put(j, "_type", json_text("assignment"));
+        json_put(j, "version", json_number(a->version));
+        json_put(j, "node", json_text(node));
+        json_put(j, "issuedAt", json_number(a->issued_at));
+        json_put(j, "fleet", json_text(a->fleet));
+        json_put(j, "rollout", json_text(a->rollout));
+        json_put(j, "commit", json_text(a->commit));
+        json_put(j, "revision", revision);
+        json_put(j, "labels", pairs_json(a->labels));
+        json_put(j, "variables", pairs_json(a->variables));
+        return j;
+}
+
+/* ---- sending */
+
+static void send_free(struct send *s) {
+        list_remove(&s->link);
+        assignment_unref(s->assignment);
+        free(s->node);
+        free(s);
+}
+
+static void send_one(struct control *c, const struct send *s) {
+        const struct node *n = inventory_node(c, s->node);
+        if (!c->edge || !n || !n->connected || n->revoked_at)
+                return; /* it asks when it comes */
+        json_t *envelope = authority_sign(c->authority, assignment_document(s->assignment, n->name));
+        if (!envelope) {
+                log_error("an assignment could not be signed", "node", n->name, NULL);
+                return;
+        }
+        (void)edge_send(c->edge, n->name, "assignment", envelope);
+}
+
+static void sends_drain(void *arg) {
+        struct assignments *a = arg;
+        a->posted = false;
+        for (size_t i = 0; i < SENDS_PER_TURN && !list_is_empty(&a->queue); i++) {
+                struct send *s = LIST_ENTRY(a->queue.next, struct send, link);
+                send_one(a->control, s);
+                send_free(s);
+        }
+        if (!list_is_empty(&a->queue)) {
+                a->posted = true;
+                must_do(loop_post(a->control->loop, sends_drain, a));
+        }
+}
+
+static void send_durable(void *arg, int error) {
+        struct send *s = arg;
+        struct assignments *a = s->control->assignments;
+        if (error < 0) {
+                send_free(s);
+                return;
+        }
+        list_append(&a->queue, &s->link);
+        if (!a->posted)
+                sends_drain(a);
+}
+
+static void send_later(struct control *c, const struct node *n) {
+        struct send *s = NEW(struct send);
+        s->control = c;
+        s->node = copy_text(n->name);
+        s->assignment = assignment_ref(n->assigned);
+        list_init(&s->link);
+        turns_after(c->turns, send_durable, s);
+}
+
+void assignments_catch_up(struct control *c, struct node *n, int64_t version) {
+        if (n->assigned && n->assigned->version > version)
+                send_later(c, n);
+}
+
+/* ---- giving */
+
+static struct binding node_binding(const struct node *n) {
+        struct binding b = {.node_name = n->name};
+        if (n->labels)
+                b.labels = *n->labels;
+        if (n->declaration && n->declaration->variables)
+                b.variables = *n->declaration->variables;
+        return b;
+}
+
+void assignment_fingerprint(const struct node *n, const struct revision *revision, char out[65]) {
+        struct binding b = node_binding(n);
+        if (revision_binding_fingerprint(revision, &b, out) < 0)
+                memset(out, '0', 64), out[64] = '\0';
+}
+
+bool assignment_is_current(const struct node *n, const struct revision *revision) {
+        char fingerprint[65];
+        if (!n->assigned || !str_eq(n->assigned->revision, revision->digest))
+                return false;
+        assignment_fingerprint(n, revision, fingerprint);
+        return str_eq(n->assigned->fingerprint, fingerprint);
+}
+
+static void assignment_store(struct control *c, struct node *n) {
+        _cleanup_(x_freep) char *fallback = NULL;
+        json_t *j = assignment_to_json(n->assigned);
+        _cleanup_(x_freep) char *current = must(json_encode_compact(j));
+        json_decref(j);
+        if (n->fallback) {
+                j = assignment_to_json(n->fallback);
+                fallback = must(json_encode_compact(j));
+                json_decref(j);
+        }
+        turns_write(
+                c->turns,
+                "INSERT INTO assignments (node, version, current, fallback) VALUES ($1, $2, $3, $4) "
+                "ON CONFLICT (node) DO UPDATE SET version = excluded.version, current = excluded.current, "
+                "fallback = excluded.fallback",
+                "siss", n->name, n->version, current, fallback);
+}
+
+/* Takes next over as the node's newest. Versions follow the clock where they can, so that a server put
+ * back from a backup does not hand out numbers that its nodes have seen already. */
+static void assignment_install(struct control *c, struct node *n, struct assignment *next) {
+        msec_t now = control_now(c);
+        n->version = MAX(n->version + 1, (int64_t)(now / 1000));
+        next->version = n->version;
+        next->issued_at = now;
+        assignment_unref(n->assigned);
+        n->assigned = next;
+        assignment_store(c, n);
+        send_later(c, n);
+}
+
+void assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,
+                      bool keep_fallback) {
+        struct assignment *next = NEW(struct assignment);
+        struct binding b = node_binding(n);
+        *next = (struct assignment){.references = 1,
+                                    .fleet = copy_text(offer->fleet),
+                                    .rollout = copy_text(offer->rollout),
+                                    .commit = copy_text(offer->commit),
+                                    .length = offer->length,
+                                    .labels = pairs_pack(&b.labels),
+                                    .variables = pairs_pack(&b.variables)};
+        digest_copy(next->revision, offer->revision->digest);
+        assignment_fingerprint(n, offer->revision, next->fingerprint);
+        if (!keep_fallback && n->assigned) {
+                assignment_unref(n->fallback);
+                n->fallback = assignment_ref(n->assigned);
+        }
+        assignment_install(c, n, next);
+}
+
+bool assignments_give_back(struct control *c, struct node *n, const char *rollout) {
+        const struct assignment *from = n->fallback;
+        if (!from)
+                return false;
+        struct assignment *next = NEW(struct assignment);
+        *next = (struct assignment){.references = 1,
+                                    .fleet = copy_text(from->fleet),
+                                    .rollout = copy_text(rollout),
+                                    .commit = copy_text(from->commit),
+                                    .length = from->length,
+                                    .labels = pairs_pack(from->labels),
+                                    .variables = pairs_pack(from->variables)};
+        digest_copy(next->revision, from->revision);
+        digest_copy(next->fingerprint, from->fingerprint);
+        assignment_install(c, n, next);
+        return true;
+}
+
+int assignments_open(struct control *c, struct err **err) {
+        _cleanup_(db_rows_freep) struct db_rows *rows = NULL;
+        struct assignments *a = NEW(struct assignments);
+        a->control = c;
+        list_init(&a->queue);
+        c->assignments = a;
+        int r = db_query_now(c->db, &rows, err, "SELECT node, version, current, fallback FROM assignments",
+                             "");
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < db_rows_len(rows); i++) {
+                struct node *n = inventory_node(c, db_text(rows, i, 0));
+                if (!n)
+                        continue;
+                n->version = db_int(rows, i, 1);
+                n->assigned = assignment_from_text(db_text(rows, i, 2));
+                n->fallback = assignment_from_text(db_text(rows, i, 3));
+        }
+        return 0;
+}
+
+struct assignments *assignments_free(struct assignments *a) {
+        if (!a)
+                return NULL;
+        LIST_FOREACH (it, &a->queue)
+                send_free(LIST_ENTRY(it, struct send, link));
+        free(a);
+        return NULL;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Assignments: what a node is told to run. Immutable once made; a change is a new one with a higher
+ * version. Signed when sent; the signed text is the same each time but for the signature. */
+#pragma once
+
+#include "server/control.h"
+#include "server/inventory.h"
+
+struct assignments;
+struct revision;
+
+struct assignment {
+        unsigned references;
+        int64_t version;
+        msec_t issued_at;
+        char *fleet, *rollout, *commit; /* rollout NULL: given directly, no wave was waited for */
+        char revision[65];
+        int64_t length;       /* bytes of the revision */
+        char fingerprint[65]; /* of the binding below */
+        struct pairs *labels, *variables;
+};
+struct assignment *assignment_ref(struct assignment *a);
+struct assignment *assignment_unref(struct assignment *a);
+/* As the database keeps it. */
+json_t *assignment_to_json(const struct assignment *a) _must_use_;
+struct assignment *assignment_from_text(const char *text); /* NULL when text is NULL or damaged */
+
+int assignments_open(struct control *c, struct err **err);
+struct assignments *assignments_free(struct assignments *a);
+
+struct assignment_offer {
+        const char *fleet, *rollout, *commit;
+        const struct revision *revision;
+        int64_t length;
+};
+/* Hex digest over what the revision makes of this node. */
+void assignment_fingerprint(const struct node *n, const struct revision *revision, char out[65]);
+/* Does the node's newest assignment give it this revision, bound as it would be now? */
+bool assignment_is_current(const struct node *n, const struct revision *revision);
+/* Gives it a new assignment; keep_fallback: the present one is not known to be good, so what a rollback
+ * would give stays as it is. */
+void assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,
+                      bool keep_fallback);
+/* Gives the fallback, under the rollout that goes back. false: there is none. */
+bool assignments_give_back(struct control *c, struct node *n, const char *rollout);
+/* The node connected holding `version`: sends the newest when that is older. */
+void assignments_catch_up(struct control *c, struct node *n, int64_t version);

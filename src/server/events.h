@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The event log: what happened, in order, with a number each. Kept in the database (the newest
+ * EVENTS_KEPT), the newest also in memory, and told to whoever listens once they are durable. */
+#pragma once
+
+#include "net/http_server.h"
+#include "server/turns.h"
+
+#define EVENTS_KEPT 100000
+#define EVENTS_IN_MEMORY 4096
+
+struct event { /* fields may be NULL where they do not concern it */
+        const char *type, *message, *node, *fleet, *rollout, *source, *actor;
+};
+
+struct events;
+int events_open(struct loop *l, struct db *db, struct turns *turns, struct events **ret, struct err **err);
+struct events *events_free(struct events *e);
+
+/* Adds one to this turn. */
+void events_add(struct events *e, const struct event *event);
+
+struct event_filter {
+        int64_t since; /* events after this number; lists: -1 for the newest ones */
+        const char *node, *rollout;
+        int64_t limit; /* lists only */
+};
+/* Answers an exchange with a list, or with server-sent events that go on until its client leaves. */
+void events_answer_list(struct events *e, struct http_exchange *x, const struct event_filter *f);
+void events_answer_stream(struct events *e, struct http_exchange *x, const struct event_filter *f);
+/* Ends every stream, at shutdown. */
+void events_end_streams(struct events *e);
+void events_stop(struct events *e);            /* lets go of the loop */
+int64_t events_newest(const struct events *e); /* number of the newest durable one */

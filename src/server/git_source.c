@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/git_source.h"
+
+#include <errno.h>
+#include <git2.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "server/git_transport.h"
+
+#define OUR_REF "refs/skerry/head"
+#define SECRET_FILE_MAX 4096
+#define TREE_DEPTH_MAX 64
+
+void git_source_init(void) {
+        git_libgit2_init();
+        /* Our bare repositories, and local ones that belong to the Git host's user: nothing in them is
+         * run, so whose they are does not matter. */
+        git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+        git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 1);
+        git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1);
+        /* No settings of whoever started us. */
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, "");
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_XDG, "");
+        git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_SYSTEM, "");
+        /* Blobs are read once; keep little of them. */
+        git_libgit2_opts(GIT_OPT_ENABLE_CACHING, 0);
+}
+
+void git_source_done(void) {
+        git_libgit2_shutdown();
+}
+
+void git_fetched_done(struct git_fetched *c) {
+        free(c->branch);
+        free(c->subject);
+        free(c->author);
+        *c = (struct git_fetched){0};
+}
+
+static int git_failed(struct err **err, const char *doing) {
+        const git_error *e = git_error_last();
+        const char *text = e && e->message ? e->message : "no reason given";
+        return err_set(err, EIO, "%s: %s", doing, text);
+}
+
+/* ---- the fetch */
+
+struct fetching {
+        const struct git_fetch *f;
+        git_repository *repository;
+        git_remote *remote;
+        struct git_access access;
+        char *username, *password;
+};
+
+static void fetching_done(struct fetching *g) {
+        git_remote_free(g->remote);
+        git_repository_free(g->repository);
+        free(g->username);
+        if (g->password)
+                explicit_bzero(g->password, strlen(g->password));
+        free(g->password);
+}
+
+/* A file that holds one line of text; NULL path gives NULL. */
+static int line_read(const char *path, char **ret, struct err **err) {
+        size_t len;
+        char *text = NULL;
+        if (!path)
+                return 0;
+        int r = file_read(path, SECRET_FILE_MAX, &text, &len, err);
+        if (r < 0)
+                return r;
+        text[strcspn(text, "\r\n")] = '\0';
+        *ret = text;
+        return 0;
+}
+
+static bool url_is_local(const char *url) {
+        if (str_has_prefix(url, "file://"))
+                return true;
+        return !strstr(url, "://") && (url[0] == '/' || url[0] == '.' || !strchr(url, ':'));
+}
+
+static int on_progress(const git_indexer_progress *stats, void *payload) {
+        const struct fetching *g = payload;
+        return g->f->cancelled && atomic_load(g->f->cancelled) ? GIT_EUSER : 0;
+}
+
+static int repository_open(struct fetching *g, struct err **err) {
+        git_repository_init_options options = GIT_REPOSITORY_INIT_OPTIONS_INIT;
+        if (git_repository_open_bare(&g->repository, g->f->folder) == 0)
+                return 0;
+        /* Missing, or broken by a power cut: it is a copy, so it is made anew. */
+        int r = path_remove(g->f->folder, err);
+        if (r < 0)
+                return r;
+        options.flags = GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKPATH | GIT_REPOSITORY_INIT_NO_REINIT;
+        if (git_repository_init_ext(&g->repository, g->f->folder, &options) < 0)
+                return git_failed(err, "make the copy of the repository");
+        return 0;
+}
+
+static const char *branch_of(const git_remote_head *const *heads, size_t n, const char *wanted) {
+        if (wanted)
+                return wanted;
+        for (size_t i = 0; i < n; i++)
+                if (str_eq(heads[i]->name, "HEAD") && heads[i]->symref_target)
+                        return str_after_prefix(heads[i]->symref_target, "refs/heads/");
+        return NULL;
+}
+
+static int branch_gone(const git_remote_head *const *heads, size_t n, const char *branch, struct err **err) {
+        _cleanup_(buf_done) struct buf known = BUF_INIT;
+        size_t shown = 0;
+        for (size_t i = 0; i < n && shown < 10; i++) {
+                const char *name = str_after_prefix(heads[i]->name, "refs/heads/");
+                if (name)
+                        buf_printf(&known, "%s%s", shown++ ? ", " : "", name);
+        }
+        if (shown == 0)
+                return err_set(err, ENOENT, "the repository is empty: push branch %s",
+                               branch ? branch : "main");
+        if (!branch)
+                return err_set(err, ENOENT, "the host names no default branch: set one, it has %s",
+                               buf_str(&known));
+        return err_set(err, ENOENT, "branch %s does not exist there; it has %s", branch, buf_str(&known));
+}
+
+/* Connects and finds the branch's commit. */
+static int branch_find(struct fetching *g, git_oid *ret_id, char **ret_branch, struct err **err) {
+        git_remote_callbacks callbacks = GIT_REMOTE_CALLBACKS_INIT;
+        const git_remote_head **heads = NULL;
+        size_t n = 0;
+        callbacks.transfer_progress = on_progress;
+        callbacks.payload = g;
+        git_remote_connect_options options = GIT_REMOTE_CONNECT_OPTIONS_INIT;
+        if (!url_is_local(g->f->url)) {
+                callbacks.transport = git_transport_make;
+                callbacks.payload = &g->access;
+                callbacks.transfer_progress = NULL; /* the transport looks at `cancelled` itself */
+        }
+        options.callbacks = callbacks;
+        if (git_remote_connect_ext(g->remote, GIT_DIRECTION_FETCH, &options) < 0)
+                return git_failed(err, "connect");
+        if (git_remote_ls(&heads, &n, g->remote) < 0)
+                return git_failed(err, "list the branches");
+        const char *branch = branch_of(heads, n, g->f->branch);
+        _cleanup_(x_freep) char *ref = branch ? str_format("refs/heads/%s", branch) : NULL;
+        for (size_t i = 0; ref && i < n; i++)
+                if (str_eq(heads[i]->name, ref)) {
+                        *ret_id = heads[i]->oid;
+                        *ret_branch = str_dup(branch);
+                        return *ret_branch ? 0 : -ENOMEM;
+                }
+        return branch_gone(heads, n, branch, err);
+}
+
+static int branch_download(struct fetching *g, const git_oid *id, const char *branch, struct err **err) {
+        git_fetch_options options = GIT_FETCH_OPTIONS_INIT;
+        git_reference *ref = NULL;
+        git_odb *odb = NULL;
+        bool is_here = git_repository_odb(&odb, g->repository) == 0 && git_odb_exists(odb, id) &&
+                       git_reference_name_to_id(&(git_oid){0}, g->repository, OUR_REF) == 0;
+        git_odb_free(odb);
+        if (!is_here) {
+                _cleanup_(x_freep) char *spec = str_format("+refs/heads/%s:" OUR_REF, branch);
+                git_strarray specs = {&spec, 1};
+                if (!spec)
+                        return -ENOMEM;
+                options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
+                options.update_fetchhead = 0;
+                if (url_is_local(g->f->url)) {
+                        options.callbacks.transfer_progress = on_progress;
+                        options.callbacks.payload = g;
+                } else {
+                        options.callbacks.transport = git_transport_make;
+                        options.callbacks.payload = &g->access;
+                }
+                if (git_remote_download(g->remote, &specs, &options) < 0)
+                        return git_failed(err, "fetch");
+        }
+        if (git_reference_create(&ref, g->repository, OUR_REF, id, 1, NULL) < 0)
+                return git_failed(err, "keep the fetched commit");
+        git_reference_free(ref);
+        return 0;
+}
+
+static int tree_of(git_commit *commit, const char *path, char out[65], struct err **err) {
+        git_tree *tree = NULL;
+        git_tree_entry *entry = NULL;
+        if (git_commit_tree(&tree, commit) < 0)
+                return git_failed(err, "read the commit");
+        int r = 0;
+        if (str_is_empty(path) || str_eq(path, "."))
+                git_oid_tostr(out, 65, git_tree_id(tree));
+        else if (git_tree_entry_bypath(&entry, tree, path) < 0 ||
+                 git_tree_entry_type(entry) != GIT_OBJECT_TREE)
+                r = err_set(err, ENOENT, "the commit has no folder %s", path);
+        else
+                git_oid_tostr(out, 65, git_tree_entry_id(entry));
+        git_tree_entry_free(entry);
+        git_tree_free(tree);
+        return r;
+}
+
+static int commit_read(struct fetching *g, const git_oid *id, struct git_fetched *ret, struct err **err) {
+        git_commit *commit = NULL;
+        git_oid previous;
+        if (git_commit_lookup(&commit, g->repository, id) < 0)
+                return git_failed(err, "read the commit");
+        int r = tree_of(commit, g->f->path, ret->tree, err);
+        if (r >= 0) {
+                const char *summary = git_commit_summary(commit);
+                const git_signature *author = git_commit_author(commit);
+                git_oid_tostr(ret->id, sizeof(ret->id), id);
+                ret->subject = str_dup(summary && utf8_is_valid(summary, strlen(summary)) ? summary : "");
+                ret->author = author && author->name && author->email &&
+                                              utf8_is_valid(author->name, strlen(author->name)) &&
+                                              utf8_is_valid(author->email, strlen(author->email))
+                                      ? str_format("%s <%s>", author->name, author->email)
+                                      : str_dup("");
+                ret->time = (msec_t)git_commit_time(commit) * 1000;
+                if (g->f->previous && git_oid_fromstr(&previous, g->f->previous) == 0 &&
+                    !git_oid_equal(&previous, id))
+                        ret->rewritten = git_graph_descendant_of(g->repository, id, &previous) == 0;
+        }
+        git_commit_free(commit);
+        return r;
+}
+
+int git_source_fetch(const struct git_fetch *f, struct git_fetched *ret, struct err **err) {
+        _cleanup_(fetching_done) struct fetching g = {.f = f};
+        _cleanup_(git_fetched_done) struct git_fetched commit = {0};
+        git_oid id;
+        int r = line_read(f->username_file, &g.username, err);
+        if (r >= 0)
+                r = line_read(f->password_file, &g.password, err);
+        if (r < 0)
+                return r;
+        g.access = (struct git_access){.url = f->url,
+                                       .username = g.username,
+                                       .password = g.password,
+                                       .ca_file = f->ca_file,
+                                       .ssh_key_file = f->ssh_key_file,
+                                       .known_hosts_file = f->known_hosts_file,
+                                       .cancelled = f->cancelled};
+        r = repository_open(&g, err);
+        if (r >= 0 && git_remote_create_anonymous(&g.remote, g.repository, f->url) < 0)
+                r = git_failed(err, "take the address");
+        if (r >= 0)
+                r = branch_find(&g, &id, &commit.branch, err);
+        if (r >= 0)
+                r = branch_download(&g, &id, commit.branch, err);
+        if (r >= 0)
+                r = commit_read(&g, &id, &commit, err);
+        if (r < 0)
+                return err_wrap(err, "%s", f->url);
+        *ret = commit;
+        commit = (struct git_fetched){0};
+        return 0;
+}
+
+/* ---- a commit's files */
+
+struct git_tree_view {
+        struct fleet_tree tree; /* what the compiler sees; first, so that closing finds the rest */
+        git_repository *repository;
+        git_odb *odb;
+        struct arena *arena;
+        struct fleet_tree_entry *entries;
+        size_t n, cap;
+};
+
+static int entry_read(void *arg, const struct fleet_tree_entry *e, size_t limit, char **ret_data,
+                      size_t *ret_len, struct err **err) {
+        struct git_tree_view *v = arg;
+        git_oid id;
+        git_odb_object *object = NULL;
+        size_t len;
+        git_object_t type;
+        if (git_oid_fromstr(&id, e->content_id) < 0 || git_odb_read_header(&len, &type, v->odb, &id) < 0)
+                return git_failed(err, e->path);
+        if (len > limit)
+                return err_set(err, EFBIG, "%s: %zu bytes are more than the %zu that are allowed", e->path,
+                               len, limit);
+        if (git_odb_read(&object, v->odb, &id) < 0)
+                return git_failed(err, e->path);
+        len = git_odb_object_size(object);
+        char *data = malloc(len + 1);
+        if (data) {
+                memcpy(data, git_odb_object_data(object), len);
+                data[len] = '\0';
+        }
+        git_odb_object_free(object);
+        if (!data)
+                return -ENOMEM;
+        *ret_data = data;
+        *ret_len = len;
+        return 0;
+}
+
+static int entry_add(struct git_tree_view *v, const char *prefix, const git_tree_entry *e, struct err **err) {
+        char id[GIT_OID_HEXSZ + 1];
+        if (v->n >= FLEET_FILES_MAX)
+                return err_set(err, EFBIG,
+                               "more than %d files: follow a sub-folder of the repository instead",
+                               FLEET_FILES_MAX);
+        if (v->n == v->cap) {
+                size_t cap = v->cap ? 2 * v->cap : 256;
+                struct fleet_tree_entry *more = reallocarray(v->entries, cap, sizeof(*more));
+                if (!more)
+                        return -ENOMEM;
+                v->entries = more;
+                v->cap = cap;
+        }
+        git_oid_tostr(id, sizeof(id), git_tree_entry_id(e));
+        struct fleet_tree_entry *entry = &v->entries[v->n];
+        entry->path = arena_printf(v->arena, "%s%s", prefix, git_tree_entry_name(e));
+        entry->content_id = arena_strdup(v->arena, id);
+        entry->size = -1;
+        if (!entry->path || !entry->content_id)
+                return -ENOMEM;
+        v->n++;
+        return 0;
+}
+
+static int tree_walk(struct git_tree_view *v, const git_oid *id, const char *prefix, int depth,
+                     struct err **err) {
+        git_tree *tree = NULL;
+        if (depth > TREE_DEPTH_MAX)
+                return err_set(err, ELOOP, "folders deeper than %d at %s", TREE_DEPTH_MAX, prefix);
+        if (git_tree_lookup(&tree, v->repository, id) < 0)
+                return git_failed(err, "read a folder of the commit");
+        int r = 0;
+        for (size_t i = 0; r >= 0 && i < git_tree_entrycount(tree); i++) {
+                const git_tree_entry *e = git_tree_entry_byindex(tree, i);
+                const char *name = git_tree_entry_name(e);
+                git_filemode_t mode = git_tree_entry_filemode(e);
+                if (!utf8_is_valid(name, strlen(name)))
+                        continue;
+                if (mode == GIT_FILEMODE_TREE) {
+                        if (name[0] == '.')
+                                continue; /* hidden folders hold other programs' things */
+                        _cleanup_(x_freep) char *below = str_format("%s%s/", prefix, name);
+                        r = below ? tree_walk(v, git_tree_entry_id(e), below, depth + 1, err) : -ENOMEM;
+                } else if (mode == GIT_FILEMODE_BLOB || mode == GIT_FILEMODE_BLOB_EXECUTABLE)
+                        r = entry_add(v, prefix, e, err);
+        }
+        git_tree_free(tree);
+        return r;
+}
+
+static int entry_order(const void *a, const void *b) {
+        return strcmp(((const struct fleet_tree_entry *)a)->path, ((const struct fleet_tree_entry *)b)->path);
+}
+
+struct fleet_tree *git_source_tree_close(struct fleet_tree *t) {
+        if (!t)
+                return NULL;
+        struct git_tree_view *v = CONTAINER_OF(t, struct git_tree_view, tree);
+        git_odb_free(v->odb);
+        git_repository_free(v->repository);
+        arena_free(v->arena);
+        free(v->entries);
+        free(v);
+        return NULL;
+}
+
+int git_source_tree_open(const char *folder, const char *tree_id, struct fleet_tree **ret, struct err **err) {
+        struct git_tree_view *v = calloc(1, sizeof(*v));
+        git_oid id;
+        if (!v)
+                return -ENOMEM;
+        int r = 0;
+        v->arena = arena_new(0);
+        if (!v->arena)
+                r = -ENOMEM;
+        else if (git_repository_open_bare(&v->repository, folder) < 0 ||
+                 git_repository_odb(&v->odb, v->repository) < 0 || git_oid_fromstr(&id, tree_id) < 0)
+                r = git_failed(err, "open the copy of the repository");
+        else
+                r = tree_walk(v, &id, "", 0, err);
+        if (r < 0) {
+                git_source_tree_close(&v->tree);
+                return r;
+        }
+        if (v->n)
+                qsort(v->entries, v->n, sizeof(*v->entries), entry_order);
+        v->tree = (struct fleet_tree){.entries = v->entries, .n = v->n, .read = entry_read, .arg = v};
+        *ret = &v->tree;
+        return 0;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/inventory.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/table.h"
+#include "codec/json.h"
+#include "relay/edge.h"
+#include "server/assignments.h"
+#include "server/fleets.h"
+#include "server/memory.h"
+#include "server/rollouts.h"
+
+struct inventory {
+        struct table *nodes;        /* name -> struct node */
+        struct table *declarations; /* name -> struct declaration */
+        uint64_t generation;
+};
+
+void serials_add(struct serials *s, const char *serial) {
+        memmove(s->items[1], s->items[0], sizeof(s->items) - sizeof(s->items[0]));
+        memset(s->items[0], 0, sizeof(s->items[0]));
+        memcpy(s->items[0], serial, MIN(strlen(serial), sizeof(s->items[0]) - 1));
+}
+
+bool serials_have(const struct serials *s, const char *serial) {
+        for (size_t i = 0; serial && *serial && i < SERIALS_KEPT; i++)
+                if (str_eq(s->items[i], serial))
+                        return true;
+        return false;
+}
+
+static void node_destroy(void *p) {
+        struct node *n = p;
+        free(n->name);
+        free(n->machine_id);
+        free(n->revoked_reason);
+        free(n->token_labels);
+        free(n->manual_labels);
+        free(n->labels);
+        free(n->relay);
+        free(n->address);
+        report_done(&n->report);
+        assignment_unref(n->assigned);
+        assignment_unref(n->fallback);
+        free(n);
+}
+
+static void declaration_destroy(void *p) {
+        struct declaration *d = p;
+        free(d->node);
+        free(d->source);
+        free(d->labels);
+        free(d->variables);
+        free(d);
+}
+
+struct node *inventory_node(const struct control *c, const char *name) {
+        return name ? table_get(c->inventory->nodes, name) : NULL;
+}
+
+size_t inventory_size(const struct control *c) {
+        return table_len(c->inventory->nodes);
+}
+
+bool inventory_next(const struct control *c, size_t *position, struct node **ret) {
+        const char *key;
+        void *value;
+        if (!table_next(c->inventory->nodes, position, &key, &value))
+                return false;
+        *ret = value;
+        return true;
+}
+
+uint64_t inventory_generation(const struct control *c) {
+        return c->inventory->generation;
+}
+
+const struct declaration *inventory_declaration(const struct control *c, const char *node) {
+        return table_get(c->inventory->declarations, node);
+}
+
+/* ---- rows */
+
+static void node_store(struct control *c, const struct node *n) {
+        _cleanup_(x_freep) char *token_labels = pairs_text(n->token_labels),
+                                *labels = pairs_text(n->manual_labels);
+        turns_write(
+                c->turns,
+                "INSERT INTO nodes (name, created_at, machine_id, token_labels, labels, last_seen_at, relay, "
+                "address, certificate_not_after, revoked_at, revoked_reason) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULLIF($10, 0), $11) ON CONFLICT (name) DO "
+                "UPDATE SET "
+                "created_at = excluded.created_at, machine_id = excluded.machine_id, token_labels = "
+                "excluded.token_labels, "
+                "labels = excluded.labels, last_seen_at = excluded.last_seen_at, relay = excluded.relay, "
+                "address = excluded.address, certificate_not_after = excluded.certificate_not_after, "
+                "revoked_at = excluded.revoked_at, revoked_reason = excluded.revoked_reason",
+                "sisssissiis", n->name, (int64_t)n->created_at, n->machine_id, token_labels, labels,
+                (int64_t)n->last_seen_at, n->relay, n->address, (int64_t)n->certificate_not_after,
+                (int64_t)n->revoked_at, n->revoked_reason);
+}
+
+static void certificate_store(struct control *c, const struct node *n, const struct cert_info *certificate) {
+        turns_write(c->turns,
+                    "INSERT INTO certificates (serial, kind, name, issued_at, not_after) "
+                    "VALUES ($1, 'node', $2, $3, $4)",
+                    "ssii", certificate->serial, n->name, (int64_t)control_now(c),
+                    (int64_t)certificate->not_after);
+}
+
+/* ---- labels */
+
+static bool labels_refresh(struct control *c, struct node *n) {
+        struct pairs *next = pairs_pack_merged(n->token_labels, n->manual_labels,
+                                               n->declaration ? n->declaration->labels : NULL);
+        bool changed = !pairs_same(n->labels, next);
+        free(n->labels);
+        n->labels = next;
+        if (changed)
+                c->inventory->generation++;
+        return changed;
+}
+
+void inventory_set_labels(struct control *c, struct node *n, struct pairs *labels) {
+        free(n->manual_labels);
+        n->manual_labels = labels;
+        node_store(c, n);
+        if (labels_refresh(c, n))
+                fleets_settle_node(c, n);
+}
+
+static void declaration_store(struct control *c, const struct declaration *d) {
+        _cleanup_(x_freep) char *labels = pairs_text(d->labels), *variables = pairs_text(d->variables);
+        turns_write(c->turns,
+                    "INSERT INTO declarations (node, source, labels, variables) VALUES ($1, $2, $3, $4) "
+                    "ON CONFLICT (node) DO UPDATE SET source = excluded.source, labels = excluded.labels, "
+                    "variables = excluded.variables",
+                    "ssss", d->node, d->source, labels, variables);
+}
+
+static void declaration_set(struct control *c, const struct declaration *from) {
+        struct declaration *d = NEW(struct declaration);
+        d->node = copy_text(from->node);
+        d->source = copy_text(from->source);
+        d->labels = pairs_pack(from->labels);
+        d->variables = pairs_pack(from->variables);
+        struct node *n = inventory_node(c, d->node);
+        if (n)
+                n->declaration = NULL;
+        must_do(table_set(c->inventory->declarations, d->node, d));
+        if (n) {
+                n->declaration = d;
+                (void)labels_refresh(c, n);
+        }
+}
+
+static void declaration_remove(struct control *c, const char *name) {
+        struct node *n = inventory_node(c, name);
+        if (n)
+                n->declaration = NULL;
+        turns_write(c->turns, "DELETE FROM declarations WHERE node = $1", "s", name);
+        table_remove(c->inventory->declarations, name);
+        if (n)
+                (void)labels_refresh(c, n);
+}
+
+static int declaration_order(const void *key, const void *item) {
+        return strcmp(key, ((const struct declaration *)item)->node);
+}
+
+void inventory_declare(struct control *c, const char *source, const struct declaration *items, size_t n) {
+        const char *name;
+        void *value;
+        char **gone = NULL;
+        for (size_t i = 0; table_next(c->inventory->declarations, &i, &name, &value);) {
+                const struct declaration *d = value;
+                if (str_eq(d->source, source) &&
+                    !(n && bsearch(name, items, n, sizeof(*items), declaration_order)))
+                        must_do(strv_push(&gone, name));
+        }
+        for (size_t i = 0; gone && gone[i]; i++)
+                declaration_remove(c, gone[i]);
+        strv_free(gone);
+        for (size_t i = 0; i < n; i++) {
+                const struct declaration *had = inventory_declaration(c, items[i].node);
+                if (had && str_eq(had->source, source) && pairs_same(had->labels, items[i].labels) &&
+                    pairs_same(had->variables, items[i].variables))
+                        continue;
+                if (had && !str_eq(had->source, source))
+                        continue; /* the other source declared it first; the compile said so */
+                declaration_set(c, &items[i]);
+                declaration_store(c, &items[i]);
+        }
+}
+
+/* ---- coming, going */
+
+static struct node *node_new(struct control *c, const char *name) {
+        struct node *n = NEW(struct node);
+        n->name = copy_text(name);
+        n->declaration = inventory_declaration(c, name);
+        must_do(table_set(c->inventory->nodes, name, n));
+        return n;
+}
+
+struct node *inventory_enrol(struct control *c, const char *name, const char *machine_id,
+                             struct pairs *labels, const struct cert_info *certificate) {
+        struct node *n = inventory_node(c, name);
+        if (!n) {
+                n = node_new(c, name);
+                n->created_at = control_now(c);
+        } else {
+                /* The same machine without its state: what it held before counts no longer. */
+                turns_write(c->turns, "DELETE FROM certificates WHERE kind = 'node' AND name = $1", "s",
+                            name);
+                memset(&n->serials, 0, sizeof(n->serials));
+        }
+        replace_text(&n->machine_id, machine_id);
+        free(n->token_labels);
+        n->token_labels = labels;
+        n->last_seen_at = control_now(c);
+        serials_add(&n->serials, certificate->serial);
+        n->certificate_not_after = certificate->not_after;
+        node_store(c, n);
+        certificate_store(c, n, certificate);
+        (void)labels_refresh(c, n);
+        _cleanup_(x_freep) char *message = must(str_format("%s enrolled", name));
+        events_add(c->events, &(struct event){.type = "NodeEnrolled", .message = message, .node = name});
+        fleets_settle_node(c, n);
+        return n;
+}
+
+void inventory_renewed(struct control *c, struct node *n, const struct cert_info *certificate) {
+        /* One certificate that was issued and never used must not push the one in use out: at most
+         * SERIALS_KEPT renewals in a row can be lost. */
+        serials_add(&n->serials, certificate->serial);
+        n->certificate_not_after = certificate->not_after;
+        turns_write(c->turns, "UPDATE nodes SET certificate_not_after = $2 WHERE name = $1", "si", n->name,
+                    (int64_t)certificate->not_after);
+        certificate_store(c, n, certificate);
+        turns_write(c->turns,
+                    "DELETE FROM certificates WHERE kind = 'node' AND name = $1 AND serial NOT IN ($2, $3, "
+                    "$4, $5)",
+                    "sssss", n->name, n->serials.items[0], n->serials.items[1], n->serials.items[2],
+                    n->serials.items[3]);
+}
+
+static void presence_event(struct control *c, const struct node *n) {
+        _cleanup_(x_freep) char *message =
+                n->connected ? must(str_format("%s connected%s%s", n->name, n->relay ? " through relay " : "",
+                                               n->relay ? n->relay : ""))
+                             : must(str_format("%s disconnected", n->name));
+        events_add(c->events, &(struct event){.type = n->connected ? "NodeConnected" : "NodeDisconnected",
+                                              .message = message,
+                                              .node = n->name,
+                                              .fleet = n->fleet ? fleet_name(n->fleet) : NULL});
+}
+
+void inventory_presence(struct control *c, struct node *n, bool connected, const char *via,
+                        const char *address) {
+        bool changed = n->connected != connected || (connected && !str_eq(n->relay, via));
+        n->last_seen_at = control_now(c);
+        if (!changed)
+                return;
+        n->connected = connected;
+        if (connected) {
+                replace_text(&n->relay, via);
+                replace_text(&n->address, address);
+        }
+        turns_write(c->turns, "UPDATE nodes SET last_seen_at = $2, relay = $3, address = $4 WHERE name = $1",
+                    "siss", n->name, (int64_t)n->last_seen_at, n->relay, n->address);
+        presence_event(c, n);
+        rollouts_node_presence(c, n);
+}
+
+void inventory_relay_gone(struct control *c, const char *relay) {
+        struct node *n;
+        for (size_t i = 0; inventory_next(c, &i, &n);)
+                if (n->connected && str_eq(n->relay, relay))
+                        inventory_presence(c, n, false, NULL, NULL);
+}
+
+static void report_event(struct control *c, const struct node *n) {
+        const struct report *r = &n->report;
+        bool speaks = r->message && r->message[0];
+        _cleanup_(x_freep) char *message =
+                must(str_format("%s is %s%s%s", n->name, member_state_name(r->state), speaks ? ": " : "",
+                                speaks ? r->message : ""));
+        events_add(c->events, &(struct event){.type = "NodeState",
+                                              .message = message,
+                                              .node = n->name,
+                                              .fleet = n->fleet ? fleet_name(n->fleet) : NULL,
+                                              .rollout = n->assigned ? n->assigned->rollout : NULL});
+}
+
+void inventory_report(struct control *c, struct node *n, const json_t *status) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        bool had_state = n->report.has_state;
+        enum member_state before = n->report.state;
+        char revision[65];
+        memcpy(revision, n->report.revision, sizeof(revision));
+        if (report_apply(&n->report, status, &err) < 0) {
+                log_warning("a status report was refused", "node", n->name, "error", err_message(err), NULL);
+                return;
+        }
+        n->last_seen_at = control_now(c);
+        json_t *whole = report_to_json(&n->report);
+        _cleanup_(x_freep) char *text = must(json_encode_compact(whole));
+        json_decref(whole);
+        turns_write(c->turns, "UPDATE nodes SET report = $2, last_seen_at = $3 WHERE name = $1", "ssi",
+                    n->name, text, (int64_t)n->last_seen_at);
+        if (n->report.has_state &&
+            (!had_state || before != n->report.state || !str_eq(revision, n->report.revision)))
+                report_event(c, n);
+        rollouts_node_report(c, n);
+}
+
+static void drop_now(void *arg, int error) {
+        struct control *c = ((void **)arg)[0];
+        char *name = ((void **)arg)[1];
+        if (error == 0 && c->edge)
+                edge_drop(c->edge, IDENTITY_NODE, name);
+        free(name);
+        free(arg);
+}
+
+/* Closes the node's connections once what was written about it is durable. */
+static void drop_later(struct control *c, const char *name) {
+        void **arg = new0(2 * sizeof(void *));
+        arg[0] = c;
+        arg[1] = copy_text(name);
+        turns_after(c->turns, drop_now, arg);
+}
+
+void inventory_revoke(struct control *c, struct node *n, const char *reason, const char *actor) {
+        if (n->revoked_at == 0) {
+                n->revoked_at = control_now(c);
+                replace_text(&n->revoked_reason, reason);
+                node_store(c, n);
+                turns_write(c->turns,
+                            "UPDATE certificates SET revoked_at = $2 WHERE kind = 'node' AND name = $1", "si",
+                            n->name, (int64_t)n->revoked_at);
+                _cleanup_(x_freep) char *message = must(
+                        str_format("%s was revoked%s%s", n->name, reason ? ": " : "", reason ? reason : ""));
+                events_add(c->events, &(struct event){.type = "NodeRevoked",
+                                                      .message = message,
+                                                      .node = n->name,
+                                                      .actor = actor});
+                fleets_settle_node(c, n);
+        }
+        drop_later(c, n->name);
+}
+
+void inventory_forget(struct control *c, struct node *n) {
+        fleets_drop_node(c, n);
+        turns_write(c->turns, "DELETE FROM certificates WHERE kind = 'node' AND name = $1", "s", n->name);
+        turns_write(c->turns, "DELETE FROM nodes WHERE name = $1", "s", n->name);
+        drop_later(c, n->name);
+        c->inventory->generation++;
+        table_remove(c->inventory->nodes, n->name);
+}
+
+/* ---- loading */
+
+static void node_load(struct control *c, const struct db_rows *rows, size_t i) {
+        struct node *n = node_new(c, db_text(rows, i, 0));
+        n->created_at = db_int(rows, i, 1);
+        n->machine_id = copy_text(db_text(rows, i, 2));
+        n->token_labels = pairs_from_text(db_text(rows, i, 3));
+        n->manual_labels = pairs_from_text(db_text(rows, i, 4));
+        n->last_seen_at = db_int(rows, i, 5);
+        n->relay = copy_text(db_text(rows, i, 6));
+        n->address = copy_text(db_text(rows, i, 7));
+        n->certificate_not_after = db_int(rows, i, 8);
+        n->revoked_at = db_int(rows, i, 9);
+        n->revoked_reason = copy_text(db_text(rows, i, 10));
+        const char *report = db_text(rows, i, 11);
+        json_t *j = NULL;
+        if (report && json_decode(report, strlen(report), &j, NULL) == 0)
+                (void)report_apply(&n->report, j, NULL);
+        json_decref(j);
+        (void)labels_refresh(c, n);
+}
+
+int inventory_open(struct control *c, struct err **err) {
+        _cleanup_(db_rows_freep) struct db_rows *declarations = NULL, *nodes = NULL, *certificates = NULL;
+        struct inventory *inventory = NEW(struct inventory);
+        inventory->nodes = must(table_new(node_destroy));
+        inventory->declarations = must(table_new(declaration_destroy));
+        inventory->generation = 1;
+        c->inventory = inventory;
+        int r = db_query_now(c->db, &declarations, err,
+                             "SELECT node, source, labels, variables FROM declarations", "");
+        if (r >= 0)
+                r = db_query_now(c->db, &nodes, err,
+                                 "SELECT name, created_at, machine_id, token_labels, labels, last_seen_at, "
+                                 "relay, address, "
+                                 "certificate_not_after, revoked_at, revoked_reason, report FROM nodes ORDER "
+                                 "BY created_at, name",
+                                 "");
+        if (r >= 0)
+                r = db_query_now(
+                        c->db, &certificates, err,
+                        "SELECT name, serial FROM certificates WHERE kind = 'node' AND revoked_at IS NULL "
+                        "ORDER BY issued_at",
+                        "");
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < db_rows_len(declarations); i++) {
+                struct declaration *d = NEW(struct declaration);
+                d->node = copy_text(db_text(declarations, i, 0));
+                d->source = copy_text(db_text(declarations, i, 1));
+                d->labels = pairs_from_text(db_text(declarations, i, 2));
+                d->variables = pairs_from_text(db_text(declarations, i, 3));
+                must_do(table_set(inventory->declarations, d->node, d));
+        }
+        for (size_t i = 0; i < db_rows_len(nodes); i++)
+                node_load(c, nodes, i);
+        for (size_t i = 0; i < db_rows_len(certificates); i++) {
+                struct node *n = inventory_node(c, db_text(certificates, i, 0));
+                if (n)
+                        serials_add(&n->serials, db_text(certificates, i, 1));
+        }
+        return 0;
+}
+
+struct inventory *inventory_free(struct inventory *i) {
+        if (!i)
+                return NULL;
+        table_free(i->nodes);
+        table_free(i->declarations);
+        free(i);
+        return NULL;
+}

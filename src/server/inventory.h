@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The nodes: who they are, how they are labelled, whether they are there, what they report. */
+#pragma once
+
+#include "crypto/cert.h"
+#include "server/control.h"
+#include "server/pairs_pack.h"
+#include "server/report.h"
+
+struct assignment;
+struct fleet;
+struct inventory;
+
+/* Certificates that a member may still show: the newest few. */
+#define SERIALS_KEPT 4
+struct serials {
+        char items[SERIALS_KEPT][41]; /* newest first, "" where there are fewer */
+};
+void serials_add(struct serials *s, const char *serial);
+bool serials_have(const struct serials *s, const char *serial);
+
+struct declaration { /* a Node document in Git */
+        char *node, *source;
+        struct pairs *labels, *variables;
+};
+
+struct node {
+        char *name, *machine_id;
+        msec_t created_at;
+        struct serials serials;
+        msec_t certificate_not_after;
+        msec_t revoked_at; /* 0: not revoked */
+        char *revoked_reason;
+
+        struct pairs *token_labels, *manual_labels;
+        struct pairs *labels;                  /* what counts: Git over `node label` over the token */
+        const struct declaration *declaration; /* or NULL */
+
+        bool connected;
+        msec_t last_seen_at;
+        char *relay, *address; /* how it is or was connected; relay NULL: directly */
+        struct report report;
+
+        struct fleet *fleet; /* its one owner, or NULL */
+        size_t n_owners;
+
+        /* What it is told to run, and what a rollback gives it: references, or NULL. */
+        struct assignment *assigned, *fallback;
+        int64_t version; /* of the newest assignment; never goes back */
+};
+
+int inventory_open(struct control *c, struct err **err);
+struct inventory *inventory_free(struct inventory *i);
+
+struct node *inventory_node(const struct control *c, const char *name); /* NULL: unknown */
+size_t inventory_size(const struct control *c);
+/* In order of enrolment; see table_next(). */
+bool inventory_next(const struct control *c, size_t *position, struct node **ret);
+/* Grows with every change of a node's labels: a compile that failed is worth another try then. */
+uint64_t inventory_generation(const struct control *c);
+
+/* A machine enrolled: a new node, or an old one with a new certificate. Takes labels. */
+struct node *inventory_enrol(struct control *c, const char *name, const char *machine_id,
+                             struct pairs *labels, const struct cert_info *certificate);
+void inventory_renewed(struct control *c, struct node *n, const struct cert_info *certificate);
+void inventory_presence(struct control *c, struct node *n, bool connected, const char *via,
+                        const char *address);
+void inventory_report(struct control *c, struct node *n, const json_t *status);
+void inventory_set_labels(struct control *c, struct node *n, struct pairs *labels); /* takes labels */
+void inventory_revoke(struct control *c, struct node *n, const char *reason, const char *actor);
+void inventory_forget(struct control *c, struct node *n);
+/* All nodes of a relay that went. */
+void inventory_relay_gone(struct control *c, const char *relay);
+
+/* Git's view: replaces what a source declares. The array and what it holds stay the caller's. Nodes that
+ * change are settled by fleets_settle_all() after. */
+void inventory_declare(struct control *c, const char *source, const struct declaration *items, size_t n);
+const struct declaration *inventory_declaration(const struct control *c, const char *node);
+
+/* The API's shape. */
+json_t *inventory_json(const struct control *c, const struct node *n) _must_use_;

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/source_spec.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "codec/json.h"
+#include "server/git_transport.h"
+#include "server/memory.h"
+
+struct field {
+        const char *name;
+        size_t offset;
+        bool is_file;
+};
+static const struct field fields[] = {
+        {"url", offsetof(struct source_spec, url), false},
+        {"branch", offsetof(struct source_spec, branch), false},
+        {"path", offsetof(struct source_spec, path), false},
+        {"sshKeyFile", offsetof(struct source_spec, ssh_key_file), true},
+        {"knownHostsFile", offsetof(struct source_spec, known_hosts_file), true},
+        {"caFile", offsetof(struct source_spec, ca_file), true},
+        {"usernameFile", offsetof(struct source_spec, username_file), true},
+        {"passwordFile", offsetof(struct source_spec, password_file), true},
+        {"webhookSecretFile", offsetof(struct source_spec, webhook_secret_file), true},
+};
+
+static char **field_of(const struct source_spec *s, const struct field *f) {
+        return (char **)(void *)((char *)s + f->offset);
+}
+
+void source_spec_done(struct source_spec *s) {
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+                free(*field_of(s, &fields[i]));
+        *s = (struct source_spec){0};
+}
+
+static bool is_plain_text(const char *s) {
+        size_t n = strlen(s);
+        for (size_t i = 0; i < n; i++)
+                if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
+                        return false;
+        return utf8_is_valid(s, n);
+}
+
+static int url_check(const char *url, struct err **err) {
+        const char *host = strstr(url, "://");
+        if (strlen(url) > SOURCE_URL_MAX)
+                return err_set(err, EINVAL, "url: longer than %d bytes", SOURCE_URL_MAX);
+        if (url[0] == '/' || str_has_prefix(url, "file:///"))
+                return 0;
+        if (str_has_prefix(url, "http://") || str_has_prefix(url, "https://")) {
+                size_t n = strcspn(host + 3, "/");
+                if (n == 0)
+                        return err_set(err, EINVAL, "url: %s names no host", url);
+                if (memchr(host + 3, '@', n))
+                        return err_set(err, EINVAL,
+                                       "url: a login does not belong in it, since everybody sees it there: "
+                                       "use usernameFile and passwordFile");
+                return 0;
+        }
+        _cleanup_(x_freep) char *user = NULL, *name = NULL, *port = NULL, *path = NULL;
+        if ((!host || str_has_prefix(url, "ssh://")) && git_ssh_url_parse(url, &user, &name, &port, &path))
+                return 0;
+        return err_set(err, EINVAL,
+                       "url: %s is no address of a repository: give an absolute path, file://, https://, "
+                       "http://, ssh:// or user@host:path",
+                       url);
+}
+
+static bool branch_is_valid(const char *s) {
+        _cleanup_(x_freep) char *ref = must(str_format("refs/heads/%s", s));
+        int valid = 0;
+        return *s != '-' && git_reference_name_is_valid(&valid, ref) == 0 && valid;
+}
+
+static int spec_check(struct source_spec *s, struct err **err) {
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+                char **text = field_of(s, &fields[i]);
+                if (*text && !**text)
+                        *text = (free(*text), NULL);
+                if (*text && !is_plain_text(*text))
+                        return err_set(err, EINVAL, "%s: holds bytes that are no text", fields[i].name);
+                if (*text && fields[i].is_file && **text != '/')
+                        return err_set(err, EINVAL, "%s: %s is not an absolute path on the server",
+                                       fields[i].name, *text);
+        }
+        if (!s->url)
+                return err_set(err, EINVAL, "url: missing");
+        int r = url_check(s->url, err);
+        if (r < 0)
+                return r;
+        if (s->branch && !branch_is_valid(s->branch))
+                return err_set(err, EINVAL, "branch: %s is no name of a branch", s->branch);
+        if (s->path) {
+                size_t n = strlen(s->path);
+                while (n > 1 && s->path[n - 1] == '/')
+                        s->path[--n] = '\0';
+                if (str_eq(s->path, "."))
+                        s->path = (free(s->path), NULL);
+                else if (!path_is_beneath(s->path))
+                        return err_set(err, EINVAL, "path: %s is no folder inside the repository", s->path);
+        }
+        if (s->poll_seconds != 0 &&
+            (s->poll_seconds < SOURCE_POLL_SECONDS_MIN || s->poll_seconds > SOURCE_POLL_SECONDS_MAX))
+                return err_set(err, EINVAL, "pollSeconds: must be between %d and %d, or 0 for never",
+                               SOURCE_POLL_SECONDS_MIN, SOURCE_POLL_SECONDS_MAX);
+        return 0;
+}
+
+static int members_check(const json_t *o, const char *const *also, struct err **err) {
+        const char *known[ARRAY_SIZE(fields) + 9];
+        size_t n = 0;
+        const char *key;
+        json_t *value;
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+                known[n++] = fields[i].name;
+        known[n++] = "pollSeconds";
+        for (size_t i = 0; also && also[i] && n < ARRAY_SIZE(known); i++)
+                known[n++] = also[i];
+        json_object_foreach ((json_t *)o, key, value) {
+                bool found = false;
+                for (size_t i = 0; i < n; i++)
+                        found = found || str_eq(known[i], key);
+                if (!found) {
+                        const char *near = str_nearest(key, known, n);
+                        return err_set(err, EINVAL, "unknown field %s%s%s%s", key,
+                                       near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+                }
+        }
+        return 0;
+}
+
+int source_spec_read(const json_t *o, const char *const *also, struct source_spec *ret, struct err **err) {
+        _cleanup_(source_spec_done) struct source_spec s = {.poll_seconds = SOURCE_POLL_SECONDS};
+        int r = json_is_object(o) ? members_check(o, also, err)
+                                  : err_set(err, EINVAL, "a source is an object");
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(fields); i++) {
+                const char *text = NULL;
+                r = json_read_optional_string(o, fields[i].name, &text, err);
+                if (r >= 0)
+                        *field_of(&s, &fields[i]) = copy_text(text);
+        }
+        if (r >= 0)
+                r = json_read_optional_int(o, "pollSeconds", &s.poll_seconds, err);
+        if (r >= 0)
+                r = spec_check(&s, err);
+        if (r < 0)
+                return r;
+        *ret = s;
+        s = (struct source_spec){0};
+        return 0;
+}
+
+json_t *source_spec_json(const struct source_spec *s) {
+        json_t *j = json_object_new();
+        for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+                json_put(j, fields[i].name, json_text(*field_of(s, &fields[i])));
+                if (i == 2)
+                        json_put(j, "pollSeconds", json_number(s->poll_seconds));
+        }
+        return j;
+}
+
+int source_spec_parse(const char *text, struct source_spec *ret, struct err **err) {
+        _cleanup_(source_spec_done) struct source_spec s = {.poll_seconds = SOURCE_POLL_SECONDS};
+        const char *hash = strrchr(text, '#'), *colon = hash ? strchr(hash, ':') : NULL;
+        s.url = must(hash ? str_dup_n(text, (size_t)(hash - text)) : str_dup(text));
+        if (hash)
+                s.branch = must(colon ? str_dup_n(hash + 1, (size_t)(colon - hash - 1)) : str_dup(hash + 1));
+        if (colon)
+                s.path = copy_text(colon + 1);
+        int r = spec_check(&s, err);
+        if (r < 0)
+                return r;
+        *ret = s;
+        s = (struct source_spec){0};
+        return 0;
+}

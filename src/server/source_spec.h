@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a source is followed, as people set it: read from a request, checked, shown. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+
+#define SOURCE_POLL_SECONDS 60
+#define SOURCE_POLL_SECONDS_MIN 5
+#define SOURCE_POLL_SECONDS_MAX 604800
+#define SOURCE_URL_MAX 2048
+
+struct source_spec {
+        char *url, *branch, *path; /* branch NULL: the host's default; path NULL: all */
+        int64_t poll_seconds;      /* 0: never */
+        char *ssh_key_file, *known_hosts_file, *ca_file, *username_file, *password_file, *webhook_secret_file;
+};
+void source_spec_done(struct source_spec *s);
+
+/* From the members of an object; others are refused unless they are named in also (a NULL-terminated list).
+ */
+int source_spec_read(const json_t *o, const char *const *also, struct source_spec *ret, struct err **err);
+json_t *source_spec_json(const struct source_spec *s) _must_use_;
+/* "URL[#BRANCH[:PATH]]", as the command line takes it. */
+int source_spec_parse(const char *text, struct source_spec *ret, struct err **err);
