@@ -188,6 +188,24 @@ static bool is_text_list(const json_t *v) {
         return true;
 }
 
+/* A command as one would type it: words with blanks, and empty ones, in quotes. */
+static const char *show_words(struct comparer *c, const json_t *list) {
+        _cleanup_(buf_done) struct buf out = BUF_INIT;
+        size_t i;
+        json_t *item;
+
+        json_array_foreach ((json_t *)list, i, item) {
+                const char *word = json_string_value(item);
+                bool quote = !*word || strpbrk(word, " \t\n\"'");
+                buf_printf(&out, "%s%s%s%s", i ? " " : "", quote ? "\"" : "", word, quote ? "\"" : "");
+        }
+        if (buf_failed(&out) < 0) {
+                c->failed = -ENOMEM;
+                return NULL;
+        }
+        return cut(c, buf_str(&out));
+}
+
 /* key: the member's own name, which tells what a number counts. */
 static const char *show(struct comparer *c, const char *key, const json_t *v) {
         _cleanup_(x_freep) char *compact = NULL;
@@ -203,6 +221,8 @@ static const char *show(struct comparer *c, const char *key, const json_t *v) {
                 (void)snprintf(text, sizeof text, "0%03o", (unsigned)json_integer_value(v) & 07777);
                 return cut(c, text);
         }
+        if (is_text_list(v))
+                return show_words(c, v);
         compact = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
         if (!compact) {
                 c->failed = -ENOMEM;

@@ -40,16 +40,16 @@ static char sign_of(const struct plan_change *c) {
         return c->lines || (c->before && c->after) ? '~' : c->after ? '+' : '-';
 }
 
-static void write_change(struct writer *w, const struct plan_change *c, const char *what) {
+static void write_change(struct writer *w, const struct plan_change *c, const char *indent,
+                         const char *what) {
         if (c->lines) {
-                write_line(w, '~', "      ", "%s%s", what, c->path);
+                write_line(w, '~', indent, "%s%s", what, c->path);
                 for (size_t i = 0; i < c->n_lines; i++)
-                        write_line(w, c->lines[i][0], "          ", "%s", c->lines[i] + 1);
+                        write_line(w, c->lines[i][0], "            ", "%s", c->lines[i] + 1);
         } else if (c->before && c->after) {
-                write_line(w, '~', "      ", "%s%s: %s -> %s", what, c->path, c->before, c->after);
+                write_line(w, '~', indent, "%s%s: %s -> %s", what, c->path, c->before, c->after);
         } else {
-                write_line(w, sign_of(c), "      ", "%s%s: %s", what, c->path,
-                           c->after ? c->after : c->before);
+                write_line(w, sign_of(c), indent, "%s%s: %s", what, c->path, c->after ? c->after : c->before);
         }
 }
 
@@ -83,8 +83,8 @@ static void write_waves(struct writer *w, const struct plan_fleet *f) {
 
 static void write_fleet(struct writer *w, const struct plan_fleet *f) {
         if (f->action == PLAN_REMOVE) {
-                write_line(w, '-', "", "fleet %s: its %zu node%s keep what they run", f->name, f->n_nodes,
-                           f->n_nodes == 1 ? "" : "s");
+                write_line(w, '-', "", "fleet %s: its %zu node%s", f->name, f->n_nodes,
+                           f->n_nodes == 1 ? " keeps what it runs" : "s keep what they run");
                 return;
         }
         if (f->before)
@@ -93,12 +93,12 @@ static void write_fleet(struct writer *w, const struct plan_fleet *f) {
         else
                 write_line(w, '+', "", "fleet %s: revision %.*s", f->name, SHORT_DIGEST, f->after);
         for (size_t i = 0; i < f->variables.n; i++)
-                write_change(w, &f->variables.items[i], "variable ");
+                write_change(w, &f->variables.items[i], "    ", "variable ");
         for (size_t i = 0; i < f->n_apps; i++) {
                 write_line(w, signs[f->apps[i].action], "    ", "app %s (%s)", f->apps[i].name,
                            f->apps[i].driver);
                 for (size_t j = 0; j < f->apps[i].changes.n; j++)
-                        write_change(w, &f->apps[i].changes.items[j], "  ");
+                        write_change(w, &f->apps[i].changes.items[j], "        ", "");
         }
         write_waves(w, f);
 }
