@@ -30,10 +30,6 @@ struct edge {
 
 /* Who may use a route. */
 enum access { ACCESS_ANYONE, ACCESS_NODE, ACCESS_RELAY, ACCESS_MEMBER };
-struct route_rule {
-        enum access access;
-        bool joins;
-};
 
 /* ---- who speaks */
 
@@ -71,21 +67,20 @@ static int speaker_of(const struct edge *e, const struct http_exchange *x, struc
 
 static bool before(struct http_exchange *x, void *arg) {
         struct edge *e = arg;
-        const struct route_rule *rule = http_route_context(x);
+        const enum access *access = http_route_context(x);
         _cleanup_(speaker_done) struct speaker who = {0};
-        if (!rule || rule->access == ACCESS_ANYONE)
+        if (!access || *access == ACCESS_ANYONE)
                 return true;
         int r = speaker_of(e, x, &who);
         if (r == -ENOENT) {
                 http_respond_error(x, 401, "unauthorized", "this needs a certificate: enrol first");
                 return false;
         }
-        if (r < 0 || (rule->access == ACCESS_NODE && who.peer.is_relay) ||
-            (rule->access == ACCESS_RELAY && !who.peer.is_relay)) {
+        if (r < 0 || (*access == ACCESS_NODE && who.peer.is_relay) ||
+            (*access == ACCESS_RELAY && !who.peer.is_relay)) {
                 http_respond_error(x, 403, "forbidden", "this is not for the kind of member you are");
                 return false;
         }
-        who.peer.joins = rule->joins;
         if (e->backend.admit && !e->backend.admit(e->backend.arg, &who.peer)) {
                 http_respond_error(x, 403, "revoked", "this certificate has been revoked or replaced");
                 return false;
@@ -186,11 +181,8 @@ static void on_settled(void *arg, int error) {
                 http_respond(x, 204, NULL, NULL, 0);
 }
 
-/* Answers 204 once the backend is sure of what it was given. */
-static void respond_when_settled(struct edge *e, struct http_exchange *x) {
-        struct edge_reply *r = reply_new(e, x, false);
-        if (!r)
-                return;
+/* The reply is made before the backend is told: what the backend does may close the very exchange. */
+static void settle(struct edge *e, struct edge_reply *r) {
         if (e->backend.settle)
                 e->backend.settle(e->backend.arg, on_settled, r);
         else
@@ -270,9 +262,12 @@ static void on_status_body(struct http_exchange *x, const char *body, size_t len
                 http_respond_error(x, 403, "forbidden", "not a member");
                 return;
         }
+        struct edge_reply *reply = reply_new(e, x, false);
+        if (!reply)
+                return;
         e->status_received++;
         e->backend.status(e->backend.arg, who.name, NULL, status);
-        respond_when_settled(e, x);
+        settle(e, reply);
 }
 
 static void on_status(struct http_exchange *x, void *arg) {
@@ -293,11 +288,14 @@ static void on_batch_body(struct http_exchange *x, const char *body, size_t len,
                 http_respond_error(x, 403, "forbidden", "not a member");
                 return;
         }
+        struct edge_reply *reply = reply_new(e, x, false);
+        if (!reply)
+                return;
         /* A relay whose stream is not open here would think that what it sent has been heard. */
-        if (!edge_peers_batch(e->peers, who.name, batch))
-                http_respond_error(x, 409, "conflict", "open the events stream first");
+        if (edge_peers_batch(e->peers, who.name, batch))
+                settle(e, reply);
         else
-                respond_when_settled(e, x);
+                edge_reply_error(reply, 409, "conflict", "open the events stream first");
 }
 
 static void on_batch(struct http_exchange *x, void *arg) {
@@ -371,17 +369,13 @@ static void on_bundle(struct http_exchange *x, void *arg) {
         http_respond(x, 200, "application/json", text, strlen(text));
 }
 
-static const struct route_rule anyone = {ACCESS_ANYONE, false};
-static const struct route_rule node_only = {ACCESS_NODE, false};
-static const struct route_rule relay_only = {ACCESS_RELAY, false};
-static const struct route_rule member = {ACCESS_MEMBER, false};
-static const struct route_rule joining_member = {ACCESS_MEMBER, true};
-static const struct route_rule joining_node = {ACCESS_NODE, true};
+static const enum access anyone = ACCESS_ANYONE, node_only = ACCESS_NODE, relay_only = ACCESS_RELAY,
+                         member = ACCESS_MEMBER;
 
 static const struct http_route server_routes[] = {
         {"POST", "/edge/v1/enrol", on_enrol, &anyone},
         {"POST", "/edge/v1/renew", on_renew, &anyone},
-        {"GET", "/edge/v1/events", on_events, &joining_member},
+        {"GET", "/edge/v1/events", on_events, &member},
         {"POST", "/edge/v1/status", on_status, &node_only},
         {"POST", "/edge/v1/batch", on_batch, &relay_only},
         {"GET", "/edge/v1/objects/sha256/:digest", on_object, &member},
@@ -393,7 +387,7 @@ static const struct http_route server_routes[] = {
 static const struct http_route relay_routes[] = {
         {"POST", "/edge/v1/enrol", on_enrol, &anyone},
         {"POST", "/edge/v1/renew", on_renew, &anyone},
-        {"GET", "/edge/v1/events", on_events, &joining_node},
+        {"GET", "/edge/v1/events", on_events, &node_only},
         {"POST", "/edge/v1/status", on_status, &node_only},
         {"GET", "/edge/v1/objects/sha256/:digest", on_object, &node_only},
         {"GET", "/edge/v1/bundle", on_bundle, &node_only},

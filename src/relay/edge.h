@@ -25,7 +25,6 @@ struct edge_peer {        /* who speaks */
         bool is_relay;
         const char *serial; /* of its certificate; NULL for a node behind a relay: judge by its name */
         const char *address;
-        bool joins; /* it opens its events stream, by which it becomes connected */
 };
 
 struct edge_backend {

@@ -10,7 +10,7 @@
 #define EDGE_ENROL_MAX ((size_t)64 * 1024)
 #define EDGE_RENEW_MAX ((size_t)128 * 1024)
 #define EDGE_STATUS_MAX ((size_t)256 * 1024)
-#define EDGE_BATCH_MAX ((size_t)8 * 1024 * 1024)
+#define EDGE_BATCH_MAX ((size_t)6 * 1024 * 1024)
 #define EDGE_BATCH_ITEMS_MAX 50000
 
 /* {"token","csr","name"?,"facts"?}: texts, and facts an object. */

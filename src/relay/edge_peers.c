@@ -283,7 +283,7 @@ static void batch_presence(struct edge_peers *p, struct relay_peer *r, const cha
                         node_gone(p, n, r->name);
                 return;
         }
-        struct edge_peer who = {.name = node, .address = address, .joins = true};
+        struct edge_peer who = {.name = node, .address = address};
         if (p->backend->admit && !p->backend->admit(p->backend->arg, &who)) {
                 send_to_relay(r, node, "drop", NULL);
                 return;

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "relay/identity.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/fs.h"
+#include "base/str.h"
+#include "codec/json.h"
+#include "crypto/cert.h"
+#include "crypto/key.h"
+#include "crypto/spiffe_id.h"
+#include "version.h"
+
+#define IDENTITY_BYTES_MAX ((size_t)1 << 20)
+
+struct identity *identity_free(struct identity *i) {
+        if (!i)
+                return NULL;
+        free(i->name);
+        free(i->trust_domain);
+        free(i->server);
+        free(i->key_pem);
+        free(i->certificate_pem);
+        free(i->roots_pem);
+        json_decref(i->bundle);
+        free(i);
+        return NULL;
+}
+
+/* ---- the trust bundle */
+
+struct bundle_parts {
+        const char *trust_domain, *roots;
+        int64_t sequence;
+};
+
+static int read_bundle(const json_t *bundle, struct bundle_parts *ret, struct err **err) {
+        const json_t *keys = NULL;
+        if (!json_is_object(bundle))
+                return err_set(err, EINVAL, "trust bundle is no object");
+        int r = json_read_string(bundle, "trustDomain", &ret->trust_domain, err);
+        if (r >= 0)
+                r = json_read_int(bundle, "sequence", &ret->sequence, err);
+        if (r >= 0)
+                r = json_read_string(bundle, "roots", &ret->roots, err);
+        if (r >= 0)
+                r = json_read_object(bundle, "assignmentKeys", &keys, err);
+        if (r < 0) {
+                err_wrap(err, "trust bundle");
+                return r;
+        }
+        if (!trust_domain_is_valid(ret->trust_domain))
+                return err_set(err, EINVAL, "trust bundle: \"%.80s\" is no trust domain", ret->trust_domain);
+        struct cert_info info = {0};
+        r = cert_inspect(ret->roots, &info, err);
+        if (r < 0)
+                err_wrap(err, "trust bundle: field roots");
+        cert_info_done(&info);
+        return r;
+}
+
+int identity_take_bundle(struct identity *i, const json_t *bundle, struct err **err) {
+        struct bundle_parts parts = {0};
+        int r = read_bundle(bundle, &parts, err);
+        if (r < 0)
+                return r;
+        if (!str_eq(parts.trust_domain, i->trust_domain))
+                return err_set(err, EINVAL, "trust bundle is of %s, we are of %s", parts.trust_domain,
+                               i->trust_domain);
+        if (parts.sequence <= i->bundle_sequence)
+                return err_set(err, ESTALE, "trust bundle %lld is not newer than %lld",
+                               (long long)parts.sequence, (long long)i->bundle_sequence);
+        /* Only what the protocol names is kept and handed on: an event also has its type. */
+        json_t *copy = json_pack(
+                "{s:O, s:O, s:O, s:O}", "trustDomain", json_object_get(bundle, "trustDomain"), "sequence",
+                json_object_get(bundle, "sequence"), "roots", json_object_get(bundle, "roots"),
+                "assignmentKeys", json_object_get(bundle, "assignmentKeys"));
+        if (!copy || str_replace(&i->roots_pem, parts.roots) < 0) {
+                json_decref(copy);
+                return err_set(err, ENOMEM, "out of memory");
+        }
+        json_decref(i->bundle);
+        i->bundle = copy;
+        i->bundle_sequence = parts.sequence;
+        return 0;
+}
+
+/* ---- reading one */
+
+/* From {"name","certificate","bundle"} and the key; the certificate is not judged here but its shape. */
+static int from_json(const json_t *j, const char *key_pem, const char *server, struct identity **ret,
+                     struct err **err) {
+        const char *name = NULL, *certificate = NULL;
+        const json_t *bundle = NULL;
+        struct bundle_parts parts = {0};
+        int r = json_read_string(j, "name", &name, err);
+        if (r >= 0)
+                r = json_read_string(j, "certificate", &certificate, err);
+        if (r >= 0)
+                r = json_read_object(j, "bundle", &bundle, err);
+        if (r >= 0)
+                r = read_bundle(bundle, &parts, err);
+        if (r < 0)
+                return r;
+
+        _cleanup_(identity_freep) struct identity *i = calloc(1, sizeof(*i));
+        if (!i)
+                return err_set(err, ENOMEM, "out of memory");
+        i->name = str_dup(name);
+        i->trust_domain = str_dup(parts.trust_domain);
+        i->server = str_dup(server);
+        i->key_pem = str_dup(key_pem);
+        i->certificate_pem = str_dup(certificate);
+        i->bundle_sequence = -1;
+        if (!i->name || !i->trust_domain || !i->server || !i->key_pem || !i->certificate_pem)
+                return err_set(err, ENOMEM, "out of memory");
+        r = identity_take_bundle(i, bundle, err);
+        if (r < 0)
+                return r;
+
+        struct cert_info info = {0};
+        r = cert_inspect(certificate, &info, err);
+        i->not_before = info.not_before;
+        i->not_after = info.not_after;
+        cert_info_done(&info);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(i);
+        return 0;
+}
+
+static int check_member(const struct identity *i, const char *spiffe_id, struct err **err) {
+        enum identity_kind kind;
+        _cleanup_(x_freep) char *name = NULL;
+        int r = spiffe_id_member(spiffe_id, i->trust_domain, &kind, &name);
+        if (r < 0)
+                return err_set(err, -r, "certificate is for %s", spiffe_id);
+        if (kind != IDENTITY_RELAY || !str_eq(name, i->name))
+                return err_set(
+                        err, EINVAL,
+                        "the server made this machine %s, not relay %s; is the join token one for relays?",
+                        spiffe_id, i->name);
+        return 0;
+}
+
+static int check_key(const struct identity *i, struct err **err) {
+        _cleanup_(key_freep) struct key *mine = NULL, *certified = NULL;
+        char a[65], b[65];
+        int r = key_from_pem(i->key_pem, &mine, err);
+        if (r >= 0)
+                r = cert_public_key(i->certificate_pem, &certified, err);
+        if (r >= 0)
+                r = key_id(mine, a, err);
+        if (r >= 0)
+                r = key_id(certified, b, err);
+        if (r < 0)
+                return r;
+        return str_eq(a, b) ? 0 : err_set(err, EINVAL, "certificate is for another key");
+}
+
+int identity_from_answer(const char *answer, size_t len, const char *key_pem, const char *server,
+                         const struct identity *previous, msec_t now, struct identity **ret,
+                         struct err **err) {
+        _cleanup_json_ json_t *j = NULL;
+        _cleanup_(identity_freep) struct identity *i = NULL;
+        _cleanup_(x_freep) char *spiffe_id = NULL;
+        int r = json_decode(answer, len, &j, err);
+        if (r >= 0)
+                r = from_json(j, key_pem, server, &i, err);
+        if (r >= 0)
+                r = cert_verify_svid(i->certificate_pem, i->roots_pem, i->trust_domain, now, 0, &spiffe_id,
+                                     err);
+        if (r >= 0)
+                r = check_member(i, spiffe_id, err);
+        if (r >= 0)
+                r = check_key(i, err);
+        if (r >= 0 && previous &&
+            (!str_eq(previous->name, i->name) || !str_eq(previous->trust_domain, i->trust_domain)))
+                r = err_set(err, EINVAL, "the certificate is for relay %s of %s", i->name, i->trust_domain);
+        if (r >= 0 && previous && i->bundle_sequence < previous->bundle_sequence)
+                r = err_set(err, ESTALE, "trust bundle goes back from %lld to %lld",
+                            (long long)previous->bundle_sequence, (long long)i->bundle_sequence);
+        if (r < 0) {
+                err_wrap(err, "the server's answer");
+                return r;
+        }
+        *ret = TAKE_PTR(i);
+        return 0;
+}
+
+/* ---- on disk */
+
+int identity_load(const char *state, struct identity **ret, struct err **err) {
+        _cleanup_(x_freep) char *path = path_join(state, "identity.json"), *text = NULL;
+        _cleanup_json_ json_t *j = NULL;
+        const char *key = NULL, *server = NULL;
+        size_t len = 0;
+        if (!path)
+                return err_set(err, ENOMEM, "out of memory");
+        int r = file_read(path, IDENTITY_BYTES_MAX, &text, &len, err);
+        if (r < 0)
+                return r;
+        r = json_decode(text, len, &j, err);
+        if (r >= 0)
+                r = json_read_string(j, "key", &key, err);
+        if (r >= 0)
+                r = json_read_string(j, "server", &server, err);
+        if (r >= 0)
+                r = from_json(j, key, server, ret, err);
+        if (r < 0)
+                err_wrap(err, "read %s", path);
+        return r;
+}
+
+int identity_save(const struct identity *i, const char *state, struct err **err) {
+        _cleanup_(x_freep) char *path = path_join(state, "identity.json");
+        _cleanup_json_ json_t *j =
+                json_pack("{s:s, s:s, s:s, s:s, s:O}", "name", i->name, "server", i->server, "key",
+                          i->key_pem, "certificate", i->certificate_pem, "bundle", i->bundle);
+        _cleanup_(x_freep) char *text = j ? json_encode_pretty(j) : NULL;
+        if (!path || !text)
+                return err_set(err, ENOMEM, "out of memory");
+        return file_write_atomic(path, text, strlen(text), 0600, err);
+}
+
+/* ---- asking */
+
+static int new_key_and_request(const char *name, char **ret_key_pem, char **ret_csr, struct err **err) {
+        _cleanup_(key_freep) struct key *k = NULL;
+        _cleanup_(x_freep) char *pem = NULL;
+        int r = key_generate(&k, err);
+        if (r >= 0)
+                r = key_to_pem(k, &pem, err);
+        if (r >= 0)
+                r = csr_make(k, name, ret_csr, err);
+        if (r < 0)
+                return r;
+        *ret_key_pem = TAKE_PTR(pem);
+        return 0;
+}
+
+int identity_enrol_request(const char *token, const char *name, char **ret_body, char **ret_key_pem,
+                           struct err **err) {
+        _cleanup_(x_freep) char *csr = NULL, *key_pem = NULL, *machine_id = NULL;
+        struct utsname host;
+        size_t len = 0;
+        if (uname(&host) < 0)
+                return err_set_errno(err, errno, "read the host's name");
+        int r = new_key_and_request(name ? name : host.nodename, &key_pem, &csr, err);
+        if (r < 0)
+                return r;
+        if (file_read("/etc/machine-id", 128, &machine_id, &len, NULL) >= 0)
+                machine_id[strcspn(machine_id, "\n")] = '\0';
+        _cleanup_json_ json_t *j =
+                json_pack("{s:s, s:s, s:s*, s:{s:s, s:s*, s:s, s:s}}", "token", token, "csr", csr, "name",
+                          name, "facts", "hostname", host.nodename, "machineId", machine_id, "platform",
+                          str_eq(host.machine, "x86_64")    ? "linux/amd64"
+                          : str_eq(host.machine, "aarch64") ? "linux/arm64"
+                                                            : host.machine,
+                          "agentVersion", SKERRY_VERSION);
+        char *body = j ? json_encode_compact(j) : NULL;
+        if (!body)
+                return err_set(err, ENOMEM, "out of memory");
+        *ret_body = body;
+        *ret_key_pem = TAKE_PTR(key_pem);
+        return 0;
+}
+
+int identity_renew_request(const struct identity *i, char **ret_body, char **ret_key_pem, struct err **err) {
+        _cleanup_(x_freep) char *csr = NULL, *key_pem = NULL, *proof = NULL;
+        _cleanup_(key_freep) struct key *old = NULL;
+        int r = new_key_and_request(i->name, &key_pem, &csr, err);
+        if (r >= 0)
+                r = key_from_pem(i->key_pem, &old, err);
+        if (r >= 0)
+                r = key_sign(old, csr, strlen(csr), &proof, err);
+        if (r < 0)
+                return r;
+        _cleanup_json_ json_t *j =
+                json_pack("{s:s, s:s, s:s}", "csr", csr, "certificate", i->certificate_pem, "proof", proof);
+        char *body = j ? json_encode_compact(j) : NULL;
+        if (!body)
+                return err_set(err, ENOMEM, "out of memory");
+        *ret_body = body;
+        *ret_key_pem = TAKE_PTR(key_pem);
+        return 0;
+}
+
+msec_t identity_renew_at(const struct identity *i) {
+        return i->not_before + (i->not_after - i->not_before) / 2;
+}
+
+/* ---- TLS */
+
+struct tls_material identity_server_material(const struct identity *i) {
+        return (struct tls_material){
+                .certificate_pem = i->certificate_pem,
+                .key_pem = i->key_pem,
+                .bundle_pem = i->roots_pem,
+                .peer = TLS_PEER_OPTIONAL,
+                .trust_domain = i->trust_domain,
+        };
+}
+
+struct tls_material identity_client_material(const struct identity *i) {
+        return (struct tls_material){
+                .certificate_pem = i->certificate_pem,
+                .key_pem = i->key_pem,
+                .bundle_pem = i->roots_pem,
+                .peer = TLS_PEER_REQUIRED,
+                .trust_domain = i->trust_domain,
+        };
+}
+
+struct tls_material identity_anonymous_material(const struct identity *i) {
+        return (struct tls_material){
+                .bundle_pem = i->roots_pem,
+                .peer = TLS_PEER_REQUIRED,
+                .trust_domain = i->trust_domain,
+        };
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* skerry-relay itself: an edge whose backend is a link to the server, and what is kept for when that is away.
+ */
+#pragma once
+
+#include "net/loop.h"
+#include "relay/identity.h"
+
+struct relay;
+
+struct relay_options {
+        const char *state;
+        const char *listen;
+        int64_t cache_max; /* bytes of objects; 0: unbounded */
+};
+
+/* Takes the identity. Logs. */
+int relay_start(struct loop *l, const struct relay_options *o, struct identity *identity, struct relay **ret,
+                struct err **err);
+/* Lets the nodes go and then stops the loop. */
+void relay_stop(struct relay *r, int exit_code);
+/* After the loop has ended. */
+struct relay *relay_free(struct relay *r);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "relay/edge_body.h"
+
+typedef int (*reader)(const char *text, size_t len, json_t **ret, struct err **err);
+
+static int read_text(reader read, const char *text) {
+        json_t *j = NULL;
+        _cleanup_(err_freep) struct err *err = NULL;
+        int r = read(text, strlen(text), &j, &err);
+        assert_int_equal(r == 0, j != NULL);
+        assert_int_equal(r < 0, err != NULL);
+        json_decref(j);
+        return r;
+}
+
+static void test_enrol(void **state) {
+        assert_int_equal(read_text(edge_body_enrol, "{\"token\":\"t\",\"csr\":\"c\"}"), 0);
+        assert_int_equal(read_text(edge_body_enrol,
+                                   "{\"token\":\"t\",\"csr\":\"c\",\"name\":null,\"facts\":{},\"new\":1}"),
+                         0);
+        static const char *const bad[] = {
+                "",
+                "null",
+                "[]",
+                "{}",
+                "{\"token\":\"t\"}",
+                "{\"token\":1,\"csr\":\"c\"}",
+                "{\"token\":\"t\",\"csr\":\"c\",\"name\":7}",
+                "{\"token\":\"t\",\"csr\":\"c\",\"facts\":[]}",
+                "{\"token\":\"t\",\"token\":\"u\",\"csr\":\"c\"}",
+                "{\"token\":\"t\",\"csr\":\"c\"} trailing",
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                assert_int_equal(read_text(edge_body_enrol, bad[i]), -EINVAL);
+}
+
+static void test_renew(void **state) {
+        assert_int_equal(read_text(edge_body_renew, "{\"csr\":\"c\",\"certificate\":\"p\",\"proof\":\"s\"}"),
+                         0);
+        assert_int_equal(read_text(edge_body_renew, "{\"csr\":\"c\",\"certificate\":\"p\"}"), -EINVAL);
+        assert_int_equal(read_text(edge_body_renew, "{\"csr\":\"c\",\"certificate\":\"p\",\"proof\":[]}"),
+                         -EINVAL);
+}
+
+static void test_status(void **state) {
+        assert_int_equal(read_text(edge_body_status, "{\"seq\":1}"), 0);
+        assert_int_equal(read_text(edge_body_status, "7"), -EINVAL);
+        char *huge = malloc(EDGE_STATUS_MAX + 2);
+        assert_non_null(huge);
+        memset(huge, ' ', EDGE_STATUS_MAX + 1);
+        huge[EDGE_STATUS_MAX + 1] = '\0';
+        assert_int_equal(read_text(edge_body_status, huge), -EMSGSIZE);
+        free(huge);
+}
+
+static void test_batch(void **state) {
+        static const char *const good[] = {
+                "{\"items\":[]}",
+                "{\"reset\":true,\"items\":[{\"node\":\"a\",\"connected\":true,\"address\":\"::1\","
+                "\"assignment\":7}]}",
+                "{\"items\":[{\"node\":\"a\",\"connected\":false},{\"node\":\"a\",\"status\":{}}]}",
+        };
+        static const char *const bad[] = {
+                "{}",
+                "{\"items\":{}}",
+                "{\"reset\":1,\"items\":[]}",
+                "{\"items\":[7]}",
+                "{\"items\":[{}]}",
+                "{\"items\":[{\"node\":\"a\"}]}",
+                "{\"items\":[{\"connected\":true}]}",
+                "{\"items\":[{\"node\":\"A b\",\"connected\":true}]}",
+                "{\"items\":[{\"node\":\"../a\",\"connected\":true}]}",
+                "{\"items\":[{\"node\":\"a\",\"connected\":\"yes\"}]}",
+                "{\"items\":[{\"node\":\"a\",\"connected\":true,\"assignment\":-1}]}",
+                "{\"items\":[{\"node\":\"a\",\"connected\":true,\"assignment\":1.5}]}",
+                "{\"items\":[{\"node\":\"a\",\"connected\":true,\"address\":7}]}",
+                "{\"items\":[{\"node\":\"a\",\"status\":[]}]}",
+                "{\"items\":[{\"node\":\"a\",\"status\":{},\"connected\":true}]}",
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+                assert_int_equal(read_text(edge_body_batch, good[i]), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                assert_int_equal(read_text(edge_body_batch, bad[i]), -EINVAL);
+        _cleanup_(err_freep) struct err *err = NULL;
+        json_t *j = NULL;
+        const char *third =
+                "{\"items\":[{\"node\":\"a\",\"status\":{}},{\"node\":\"b\",\"status\":{}},{\"node\":7}]}";
+        assert_int_equal(edge_body_batch(third, strlen(third), &j, &err), -EINVAL);
+        assert_true(str_has_prefix(err_message(err), "item 2: "));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_enrol),
+                cmocka_unit_test(test_renew),
+                cmocka_unit_test(test_status),
+                cmocka_unit_test(test_batch),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
