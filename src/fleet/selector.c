@@ -96,6 +96,13 @@ static bool key_is_open(const struct selector *const both[2], const char *key) {
         return false;
 }
 
+static bool key_came_before(const struct selector *s, size_t term) {
+        for (size_t i = 0; i < term; i++)
+                if (strcmp(s->terms[i].key, s->terms[term].key) == 0)
+                        return true;
+        return pairs_get(&s->match_labels, s->terms[term].key) != NULL;
+}
+
 bool selector_disjoint(const struct selector *a, const struct selector *b) {
         const struct selector *const both[2] = {a, b};
         for (size_t s = 0; s < 2; s++) {
@@ -103,7 +110,7 @@ bool selector_disjoint(const struct selector *a, const struct selector *b) {
                         if (!key_is_open(both, both[s]->match_labels.items[i].key))
                                 return true;
                 for (size_t i = 0; i < both[s]->n_terms; i++)
-                        if (!key_is_open(both, both[s]->terms[i].key))
+                        if (!key_came_before(both[s], i) && !key_is_open(both, both[s]->terms[i].key))
                                 return true;
         }
         return false;

@@ -9,7 +9,7 @@
 enum selector_operator { SELECTOR_IN, SELECTOR_NOT_IN, SELECTOR_EXISTS, SELECTOR_DOES_NOT_EXIST };
 
 #define SELECTOR_TEXT_MAX 16384
-#define SELECTOR_TERMS_MAX 256
+#define SELECTOR_TERMS_MAX 64
 #define SELECTOR_VALUES_MAX 1024 /* of one term */
 
 struct selector_term {
