@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "crypto/digest.h"
 #include "fleet/app_json.h"
+#include "fleet/manifest.h"
 #include "fleet/revision.h"
 
 int revision_binding(const struct revision *r, const struct binding *b, struct arena *arena,
@@ -226,6 +227,9 @@ static int bind_app(struct binder *b, struct app_spec *a) {
                 if (r < 0)
                         return r == -ENOMEM ? r : err_wrap_code(b->err, r, "manifests[%zu]", i);
                 a->n_manifests = i + 1;
+                r = manifest_settle_numbers(a->manifests[i], b->err);
+                if (r < 0)
+                        return r == -ENOMEM ? r : err_wrap(b->err, "manifests[%zu]", i);
         }
         return 0;
 }

@@ -285,6 +285,50 @@ static void test_digest_depends_on_meaning_alone(void **state) {
         fleet_model_free(b);
 }
 
+/* A reference may stand where Kubernetes wants a number: on the node it is one. */
+static void test_numbers_in_manifests(void **state) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct fleet_model *m =
+                compile("=== fleet.yaml\n"
+                        "apiVersion: skerry/v1alpha1\n"
+                        "kind: Fleet\n"
+                        "metadata: {name: f}\n"
+                        "spec: {selector: {}, template: {apps: [web], variables: {port: \"80\"}}}\n"
+                        "---\n"
+                        "apiVersion: skerry/v1alpha1\n"
+                        "kind: App\n"
+                        "metadata: {name: web}\n"
+                        "spec: {driver: podman, manifests: [pod.yaml]}\n"
+                        "=== pod.yaml\n"
+                        "apiVersion: v1\n"
+                        "kind: Pod\n"
+                        "metadata: {name: p}\n"
+                        "spec:\n"
+                        "  containers:\n"
+                        "    - name: c\n"
+                        "      image: example.org/c:1\n"
+                        "      args: [\"${vars.port}\"]\n"
+                        "      ports: [{containerPort: \"${vars.port}\"}]\n");
+        assert_diagnostics(m, "");
+        static struct pair port[] = {{"port", "8080"}}, word[] = {{"port", "http"}};
+        const struct binding good = {.node_name = "n", .variables = {port, 1}},
+                             bad = {.node_name = "n", .variables = {word, 1}};
+        struct revision *bound = NULL;
+        assert_int_equal(revision_bind(m->fleets[0].revision, &good, &bound, &err), 0);
+        const json_t *c = json_array_get(
+                json_object_get(json_object_get(bound->apps[0].manifests[0], "spec"), "containers"), 0);
+        assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(c, "ports"), 0),
+                                                            "containerPort")),
+                         8080);
+        assert_string_equal(json_string_value(json_array_get(json_object_get(c, "args"), 0)), "8080");
+        revision_free(bound);
+        assert_int_equal(revision_bind(m->fleets[0].revision, &bad, &bound, &err), -EINVAL);
+        assert_string_equal(err_message(err),
+                            "app web: manifests[0]: field \"containerPort\": expected a whole number, "
+                            "found \"http\"");
+        fleet_model_free(m);
+}
+
 /* ---- What the server knows of nodes */
 
 static void test_inventory(void **state) {
@@ -553,6 +597,7 @@ int main(void) {
                 cmocka_unit_test(test_lookups),
                 cmocka_unit_test(test_policy),
                 cmocka_unit_test(test_digest_depends_on_meaning_alone),
+                cmocka_unit_test(test_numbers_in_manifests),
                 cmocka_unit_test(test_inventory),
                 cmocka_unit_test(test_cache),
                 cmocka_unit_test(test_cached_faults_are_told_again),
