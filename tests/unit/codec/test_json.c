@@ -243,8 +243,7 @@ static void yaml_quotes_what_is_ambiguous(void **state) {
                 "\x7f",
                 "\xc2\x85",
                 "\xe2\x80\xa8x",
-                "\xef\xbb\xbf"
-                "a",
+                "\xef\xbb\xbfz",
                 "---",
                 "...",
                 ",",
