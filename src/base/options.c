@@ -151,7 +151,9 @@ int options_set(const struct option_spec *options, void *settings, const char *n
                                : err_set(err, ENOENT, "unknown setting '%s'", name);
         }
         int r = set_value(o, settings, value, err);
-        return r < 0 ? err_wrap(err, "%s", name) : 0;
+        if (r < 0)
+                (void)err_wrap(err, "%s", name);
+        return r;
 }
 
 /* ---- configuration file and environment */
@@ -233,8 +235,10 @@ int options_read_file(const struct option_spec *options, void *settings, const c
                 if (next)
                         *next++ = '\0';
                 r = read_line(options, settings, line, seen, err);
-                if (r < 0)
-                        return err_wrap(err, "%s:%u", path, number);
+                if (r < 0) {
+                        (void)err_wrap(err, "%s:%u", path, number);
+                        return r;
+                }
         }
         return 0;
 }
@@ -259,8 +263,10 @@ int options_read_environment(const struct option_spec *options, void *settings, 
                 } else {
                         r = set_value(o, settings, value, err);
                 }
-                if (r < 0)
-                        return err_wrap(err, "environment variable %s", name);
+                if (r < 0) {
+                        (void)err_wrap(err, "environment variable %s", name);
+                        return r;
+                }
         }
         return 0;
 }
@@ -297,7 +303,9 @@ static int apply(struct parse *p, const struct option_spec *o, size_t set, const
                 p->given[set][index] = true;
         }
         int r = set_value(o, p->sets[set].settings, value, p->err);
-        return r < 0 ? err_wrap(p->err, "option --%s", o->name) : 0;
+        if (r < 0)
+                (void)err_wrap(p->err, "option --%s", o->name);
+        return r;
 }
 
 /* The value of an option that wants one and has none attached. NULL: there is none left. */

@@ -251,8 +251,13 @@ int server_url_normalise(const char *text, char **ret, struct err **err) {
         if (host == 0 || strcspn(rest, " \t@\"<>\\^`{|}") < host)
                 return err_set(err, EINVAL, "server '%s' is not a host name or address with an optional port",
                                text);
-        size_t name = *rest == '[' ? strcspn(rest, "]") + 1 : strcspn(rest, ":");
-        if (*scheme && scheme[4] == ':' && !host_is_local(rest, MIN(name, host)))
+        size_t name = *rest == '[' ? strcspn(rest, "]") + 1 : strcspn(rest, ":/?#");
+        size_t digits = name + 1 < host ? strspn(rest + name + 1, "0123456789") : 0;
+        if (name == 0 || name > host ||
+            (name < host && (rest[name] != ':' || digits == 0 || name + 1 + digits != host)))
+                return err_set(err, EINVAL,
+                               "server '%s': after the host only a port may follow, as in host:8443", text);
+        if (scheme[4] == ':' && !host_is_local(rest, name))
                 return err_set(
                         err, EINVAL,
                         "server '%s': without TLS the token would cross the network in clear; use https",
@@ -299,8 +304,10 @@ static int resolve(const struct cli_globals *g, struct cli_context *c, struct er
         if (!str_is_empty(server)) {
                 char *url = NULL;
                 r = server_url_normalise(server, &url, err);
-                if (r < 0)
-                        return err_wrap(err, "environment variable SKERRY_SERVER");
+                if (r < 0) {
+                        (void)err_wrap(err, "environment variable SKERRY_SERVER");
+                        return r;
+                }
                 free(c->server);
                 c->server = url;
                 if (!c->name)

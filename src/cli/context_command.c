@@ -77,9 +77,11 @@ static int read_token(const struct add_settings *s, char **ret, struct err **err
         text[strcspn(text, " \t\r\n")] = '\0';
         struct token token = {0};
         r = token_parse(text, &token, err);
-        if (r < 0)
-                return err_wrap(err, "token%s%s", s->token_file ? " in " : "",
-                                s->token_file ? s->token_file : "");
+        if (r < 0) {
+                (void)err_wrap(err, "token%s%s", s->token_file ? " in " : "",
+                               s->token_file ? s->token_file : "");
+                return r;
+        }
         bool admin = str_eq(token.prefix, "ska");
         token_done(&token);
         if (!admin)

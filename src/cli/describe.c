@@ -7,7 +7,7 @@
 #include "cli/kinds.h"
 #include "codec/json.h"
 
-#define LABEL_WIDTH 18 /* of "Last seen:" and its like */
+#define LABEL_WIDTH 20 /* of "Last seen:" and its like */
 
 static void put_label(struct buf *out, const char *label, bool colour) {
         _cleanup_(buf_done) struct buf text = BUF_INIT;

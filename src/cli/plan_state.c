@@ -35,15 +35,19 @@ static int read_revision(struct api *a, const char *digest, struct revision **re
         buf_puts(&path, "/revisions/");
         url_put(&path, digest);
         int r = api_call(a, "GET", buf_str(&path), NULL, &answer, err);
-        if (r < 0)
-                return err_wrap(err, "read revision %s", digest);
+        if (r < 0) {
+                (void)err_wrap(err, "read revision %s", digest);
+                return r;
+        }
         const json_t *spec = field(answer, "spec");
         if (!spec)
                 return err_set(err, EPROTO, "read revision %s: the server's answer has no content", digest);
         r = json_encode_canonical(spec, &canonical, err);
         if (r == 0)
                 r = revision_decode(buf_str(&canonical), canonical.len, ret, err);
-        return r < 0 ? err_wrap(err, "read revision %s", digest) : 0;
+        if (r < 0)
+                (void)err_wrap(err, "read revision %s", digest);
+        return r;
 }
 
 static int read_fleets(struct api *a, struct plan_state *s, struct err **err) {
@@ -93,8 +97,10 @@ static int read_node(struct plan_state *s, const json_t *o, struct plan_node *n,
         int r = pairs_from_json(s->arena, field(o, "metadata.labels"), NULL, NULL, &n->labels, err);
         if (r == 0)
                 r = pairs_from_json(s->arena, field(o, "spec.variables"), NULL, NULL, &n->variables, err);
-        if (r < 0)
-                return err_wrap(err, "node %s", n->name);
+        if (r < 0) {
+                (void)err_wrap(err, "node %s", n->name);
+                return r;
+        }
         const struct revision *revision = revision_by_digest(s, n->revision);
         if (revision) {
                 const struct binding b = {n->name, n->labels, n->variables};

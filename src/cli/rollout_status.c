@@ -55,7 +55,7 @@ static void draw(struct watch *w) {
                 .height = MAX(terminal_height(STDOUT_FILENO), (size_t)6) - 2,
                 .colour = terminal_has_colour(STDOUT_FILENO),
                 .unicode = locale_is_unicode(),
-                .live = true,
+                .whole = rollout_is_final(w->rollout),
         };
         rollout_draw(&picture, w->rollout, wall_now(w), &look);
         if (w->trouble)
@@ -224,6 +224,7 @@ static int print_once(const json_t *rollout, struct err **err) {
                 .width = isatty(STDOUT_FILENO) == 1 ? terminal_width(STDOUT_FILENO) : 160,
                 .colour = terminal_has_colour(STDOUT_FILENO),
                 .unicode = locale_is_unicode(),
+                .whole = true,
         };
         rollout_draw(&out, rollout, clock_wall_ms(clock_system()), &look);
         int code = print_buf(&out);

@@ -92,6 +92,16 @@ static void put(struct painter *p, enum style style, const char *text) {
         p->at += utf8_width(buf_str(&cut), cut.len);
 }
 
+/* As put(), for why something failed. */
+static void put_reason(struct painter *p, const char *text) {
+        if (!p->look->whole) {
+                put(p, STYLE_NONE, text);
+                return;
+        }
+        text_put_safe(p->out, text);
+        p->at = p->look->width;
+}
+
 static void putf(struct painter *p, enum style style, const char *format, ...) _printf_(3, 4);
 static void putf(struct painter *p, enum style style, const char *format, ...) {
         _cleanup_(buf_done) struct buf text = BUF_INIT;
@@ -130,7 +140,7 @@ static void draw_head(struct painter *p, const json_t *r, msec_t now) {
                 put(p, STYLE_WARN, " (paused)");
         if (*field_text(r, "status.reason")) {
                 put(p, STYLE_NONE, ": ");
-                put(p, STYLE_NONE, field_text(r, "status.reason"));
+                put_reason(p, field_text(r, "status.reason"));
         }
         end_line(p);
 
@@ -259,7 +269,7 @@ static void draw_member(struct painter *p, const json_t *m, enum group group, si
         put(p, style_of_state(state), state);
         pad(p, 4 + name_width + 2 + 13);
         if (*reason)
-                put(p, STYLE_NONE, reason);
+                put_reason(p, reason);
         else if (group == GROUP_ACTIVE && *field_age(m, "since", now, age))
                 putf(p, STYLE_DIM, "for %s", age);
         if (group != GROUP_DEFERRED && field(m, "connected") && !field_bool(m, "connected"))

@@ -8,7 +8,7 @@
 struct rollout_look {
         size_t width, height; /* of the terminal; height 0: as many lines as it takes */
         bool colour, unicode;
-        bool live; /* being watched: say how long things will take yet */
+        bool whole; /* reasons are not cut, lines may wrap: for a picture that is not drawn over */
 };
 
 /* Appends whole lines, none wider than look->width: what it is, a bar for each wave, and the nodes that are
