@@ -104,8 +104,16 @@ void url_put(struct buf *out, const char *segment) {
 
 /* ---- what went wrong, in words */
 
+/* The client's words begin with the whole address of the call, which says less than our own. */
+static const char *without_address(const struct api *a, const char *message) {
+        if (!str_has_prefix(message, a->context.server))
+                return message;
+        const char *rest = strstr(message, ": ");
+        return rest ? rest + 2 : message;
+}
+
 static int transport_error(const struct api *a, const struct http_result *r, struct err **err) {
-        const char *why = r->message ? r->message : strerror(-r->error);
+        const char *why = r->message ? without_address(a, r->message) : strerror(-r->error);
         switch (r->error) {
         case -ECONNREFUSED:
                 return err_set(err, EHOSTUNREACH,
@@ -123,10 +131,8 @@ static int transport_error(const struct api *a, const struct http_result *r, str
                 return err_set(err, EPROTO, "the answer of %s is too large to be true", a->context.server);
         case -ENOMEM: return err_set_errno(err, ENOMEM, "call %s", a->context.server);
         default:
-                return err_set(err, EHOSTUNREACH,
-                               "cannot reach the server at %s: %s; check the address (skerry context"
-                               " list), the network and the firewall",
-                               a->context.server, why);
+                return err_set(err, EHOSTUNREACH, "cannot reach the server at %s: %s", a->context.server,
+                               why);
         }
 }
 
