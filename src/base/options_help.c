@@ -397,12 +397,24 @@ static void man_environment(FILE *f, const struct program_spec *p) {
                 roff_text(f, p->man_environment);
 }
 
+/* The programs that point at each other, with the sections of their pages. */
+static const char *const family[] = {"skerry(1)", "skerry-agent(8)", "skerry-relay(8)", "skerry-server(8)"};
+
+static char man_section_of(const struct program_spec *p) {
+        for (size_t i = 0; i < ARRAY_SIZE(family); i++) {
+                const char *rest = str_after_prefix(family[i], p->name);
+                if (rest && *rest == '(')
+                        return rest[1];
+        }
+        return '1';
+}
+
 void options_print_man(FILE *f, const struct program_spec *p) {
         const struct command_spec *fallback = program_default_command(p);
         fputs(".TH \"", f);
         for (const char *c = p->name; *c; c++)
                 fputc(toupper((unsigned char)*c), f);
-        fprintf(f, "\" \"%d\" \"\" \"skerry %s\" \"Skerry manual\"\n.nh\n.ad l\n", fallback ? 8 : 1,
+        fprintf(f, "\" \"%c\" \"\" \"skerry %s\" \"Skerry manual\"\n.nh\n.ad l\n", man_section_of(p),
                 SKERRY_VERSION);
         fputs(".SH NAME\n", f);
         roff_string(f, p->name);
@@ -446,10 +458,10 @@ void options_print_man(FILE *f, const struct program_spec *p) {
         }
         man_environment(f, p);
         man_section(f, "FILES", p->man_files);
-        man_section(f, "EXIT STATUS", p->man_exit_codes);
+        man_section(f, "EXIT STATUS",
+                    p->man_exit_codes ? p->man_exit_codes
+                                      : "0\tDone.\n1\tFailed.\n64\tThe command line is wrong.");
         man_section(f, "EXAMPLES", p->man_examples);
-        static const char *const family[] = {"skerry(1)", "skerry-agent(8)", "skerry-relay(8)",
-                                             "skerry-server(8)"};
         fputs(".SH SEE ALSO\n", f);
         bool first = true;
         for (size_t i = 0; i < ARRAY_SIZE(family); i++) {
