@@ -54,6 +54,8 @@ struct watch {
         uv_poll_t poll;
         struct pool *pool;
         curl_socket_t fd;
+        int events;   /* watched for */
+        bool hung_up; /* an error was seen, and nothing since */
 };
 
 struct http_call {
@@ -91,11 +93,13 @@ static struct http_call *call_free(struct http_call *call) {
 }
 DEFINE_CLEANUP(struct http_call, call_free)
 
-static void count_bytes(struct http_call *call, struct http_client_stats *s) {
+static void count(struct http_call *call, struct http_client_stats *s) {
         curl_off_t down = 0, up = 0;
-        long head = 0, request = 0;
+        long head = 0, request = 0, connects = 0;
         if (!call->added)
                 return;
+        (void)curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
+        s->connections += (uint64_t)MAX(connects, 0);
         (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
         (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &up);
         (void)curl_easy_getinfo(call->easy, CURLINFO_HEADER_SIZE, &head);
@@ -105,13 +109,9 @@ static void count_bytes(struct http_call *call, struct http_client_stats *s) {
 }
 
 static void leave_multi(struct http_call *call) {
-        long connects = 0;
         if (!call->added)
                 return;
-        (void)curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
-        struct http_client_stats *s = &call->pool->client->stats;
-        s->connections += (uint64_t)MAX(connects, 0);
-        count_bytes(call, s);
+        count(call, &call->pool->client->stats);
         (void)curl_multi_remove_handle(call->pool->multi, call->easy);
         call->added = false;
 }
@@ -326,12 +326,17 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg) {
 static void on_poll(uv_poll_t *poll, int status, int events) {
         struct watch *w = poll->data;
         int flags = 0;
-        if (status < 0)
-                flags = CURL_CSELECT_ERR;
         if (events & UV_READABLE)
                 flags |= CURL_CSELECT_IN;
         if (events & UV_WRITABLE)
                 flags |= CURL_CSELECT_OUT;
+        if (status < 0) {
+                /* The peer hung up, and libuv has stopped the watch. What it said last, a TLS alert say, can
+                 * still be read, and is worth more to a person than that it hung up. */
+                flags = w->hung_up ? CURL_CSELECT_ERR : CURL_CSELECT_IN | CURL_CSELECT_OUT;
+                (void)uv_poll_start(&w->poll, w->events, on_poll);
+        }
+        w->hung_up = status < 0;
         act(w->pool, w->fd, flags); /* may close w */
 }
 
@@ -368,6 +373,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, voi
                 events |= UV_READABLE;
         if (what & CURL_POLL_OUT)
                 events |= UV_WRITABLE;
+        w->events = events;
         (void)uv_poll_start(&w->poll, events, on_poll);
         return 0;
 }
@@ -455,7 +461,7 @@ void http_client_stats(const struct http_client *c, struct http_client_stats *re
         LIST_FOREACH (it, &c->pools) {
                 struct pool *p = LIST_ENTRY(it, struct pool, link);
                 LIST_FOREACH (jt, &p->calls)
-                        count_bytes(LIST_ENTRY(jt, struct http_call, link), ret);
+                        count(LIST_ENTRY(jt, struct http_call, link), ret);
         }
 }
 
