@@ -121,8 +121,8 @@ int link_files(struct compiler *c, struct app_entry *e, const struct file_docume
 /* ---- Manifests */
 
 static void add_objects(struct compiler *c, struct app_entry *e, const struct parsed *manifest) {
-        for (size_t i = 0; i < manifest->n_objects; i++) {
-                const struct manifest_object *o = &manifest->objects[i], *first = NULL;
+        for (size_t i = 0; i < manifest->manifest.n_objects; i++) {
+                const struct manifest_object *o = &manifest->manifest.objects[i], *first = NULL;
 
                 for (size_t j = 0; j < e->n_objects && !first; j++)
                         if (str_eq(e->objects[j]->kind, o->kind) && str_eq(e->objects[j]->name, o->name))
@@ -138,6 +138,46 @@ static void add_objects(struct compiler *c, struct app_entry *e, const struct pa
                 else
                         e->objects[e->n_objects++] = o;
         }
+}
+
+static bool has_object(const struct app_entry *e, const char *kind, const char *name) {
+        for (size_t i = 0; i < e->n_objects; i++)
+                if (str_eq(e->objects[i]->kind, kind) && str_eq(e->objects[i]->name, name))
+                        return true;
+        return false;
+}
+
+/* ConfigMaps exist in manifests alone. Secrets may also have been made on the node by hand. */
+static void check_use(struct compiler *c, const struct app_entry *e, const struct manifest_use *u) {
+        const char *names[MANIFEST_OBJECTS_MAX];
+        char suggestion[SUGGESTION_SIZE];
+        size_t n = 0;
+
+        if (u->kind == MANIFEST_USES_SECRET_ENVIRONMENT && has_object(e, "Secret", u->name))
+                compiler_error(c, &u->where, "mount it as a volume, or use a ConfigMap",
+                               "podman 4.3 cannot read Secret \"%.80s\" of a manifest into the environment",
+                               u->name);
+        if (u->kind == MANIFEST_USES_SECRET_VOLUME && has_object(e, "Secret", u->name))
+                compiler_warning(
+                        c, &u->where, "decode it in the container",
+                        "podman 4.3 mounts the values of Secret \"%.80s\" as they are written, in base64",
+                        u->name);
+        if (u->kind != MANIFEST_USES_CONFIG_MAP || u->optional || has_object(e, "ConfigMap", u->name))
+                return;
+        for (size_t i = 0; i < e->n_objects; i++)
+                if (str_eq(e->objects[i]->kind, "ConfigMap"))
+                        names[n++] = e->objects[i]->name;
+        compiler_error(c, &u->where, suggest_nearest(u->name, names, n, suggestion, sizeof suggestion),
+                       "ConfigMap \"%.80s\" is in no manifest of app \"%s\"", u->name, e->name);
+}
+
+static void check_uses(struct compiler *c, const struct app_entry *e) {
+        for (size_t i = 0; i < e->n_texts; i++)
+                if (diagnostics_errors(e->texts[i]->diagnostics) > 0)
+                        return; /* what is missing may stand in a broken object */
+        for (size_t i = 0; i < e->n_texts; i++)
+                for (size_t j = 0; j < e->texts[i]->manifest.n_uses; j++)
+                        check_use(c, e, &e->texts[i]->manifest.uses[j]);
 }
 
 static int link_manifests(struct compiler *c, struct app_entry *e) {
@@ -176,6 +216,7 @@ static int link_manifests(struct compiler *c, struct app_entry *e) {
                 e->texts[e->n_texts++] = manifest;
                 add_objects(c, e, manifest);
         }
+        check_uses(c, e);
         return 0;
 }
 

@@ -205,6 +205,60 @@ static void check_image(struct schema_decoder *d, const struct value *v) {
                                "image \"%s\" may mean something else tomorrow", name);
 }
 
+/* ---- What pods use of other objects */
+
+/* A decoder for one file: the schema decoder, and what was found so far. */
+struct reader {
+        struct schema_decoder *d;
+        struct manifest *manifest;
+};
+
+static void note_use(struct reader *r, enum manifest_use_kind kind, const struct value *parent,
+                     const char *field) {
+        const struct value *name = value_get(parent, field), *optional = value_get(parent, "optional");
+        struct manifest *m = r->manifest;
+
+        if (!text_of(name) || has_reference(name->text))
+                return;
+        if (m->n_uses == MANIFEST_USES_MAX) {
+                schema_error(r->d, &name->position, "split the file",
+                             "more than %d references to ConfigMaps and Secrets", MANIFEST_USES_MAX);
+                return;
+        }
+        if ((m->n_uses & (m->n_uses - 1)) == 0) { /* none, or a power of two: full */
+                struct manifest_use *grown =
+                        arena_calloc(r->d->arena, MAX(m->n_uses * 2, (size_t)1), sizeof *grown);
+                if (!grown) {
+                        r->d->failed = -ENOMEM;
+                        return;
+                }
+                if (m->n_uses)
+                        memcpy(grown, m->uses, m->n_uses * sizeof *grown);
+                m->uses = grown;
+        }
+        m->uses[m->n_uses++] = (struct manifest_use){
+                .kind = kind,
+                .name = name->text,
+                .where = name->position,
+                .optional = optional && optional->type == VALUE_BOOL && optional->boolean,
+        };
+}
+
+static void note_environment(struct reader *r, const struct value *container) {
+        const struct value *environment = value_get(container, "env"),
+                           *from = value_get(container, "envFrom");
+
+        for (size_t i = 0; environment && environment->type == VALUE_LIST && i < environment->n_items; i++) {
+                const struct value *source = value_get(environment->items[i], "valueFrom");
+                note_use(r, MANIFEST_USES_CONFIG_MAP, value_get(source, "configMapKeyRef"), "name");
+                note_use(r, MANIFEST_USES_SECRET_ENVIRONMENT, value_get(source, "secretKeyRef"), "name");
+        }
+        for (size_t i = 0; from && from->type == VALUE_LIST && i < from->n_items; i++) {
+                note_use(r, MANIFEST_USES_CONFIG_MAP, value_get(from->items[i], "configMapRef"), "name");
+                note_use(r, MANIFEST_USES_SECRET_ENVIRONMENT, value_get(from->items[i], "secretRef"), "name");
+        }
+}
+
 /* ---- Pods */
 
 static void check_host_path(struct schema_decoder *d, const struct value *volume) {
@@ -234,9 +288,22 @@ static void check_host_path(struct schema_decoder *d, const struct value *volume
                         "hostPath: unknown type \"%.80s\"", type->text);
 }
 
-static void check_volumes(struct schema_decoder *d, const struct value *volumes) {
+static void check_secret_volume(struct reader *r, const struct value *secret) {
+        const struct value *optional = value_get(secret, "optional");
+
+        if (!secret || secret->type != VALUE_MAP)
+                return;
+        if (!optional || optional->type != VALUE_BOOL)
+                schema_error(r->d, &secret->position, "write optional: false",
+                             "podman 4.3 crashes on a secret volume that does not say \"optional\"");
+        note_use(r, MANIFEST_USES_SECRET_VOLUME, secret, "secretName");
+}
+
+static void check_volumes(struct reader *r, const struct value *volumes) {
         static const char *const sources[] = {"hostPath", "emptyDir", "configMap", "secret",
                                               "persistentVolumeClaim"};
+        struct schema_decoder *d = r->d;
+
         for (size_t i = 0; volumes && volumes->type == VALUE_LIST && i < volumes->n_items; i++) {
                 const struct value *volume = volumes->items[i], *name = value_get(volume, "name");
                 bool has_source = false;
@@ -256,6 +323,8 @@ static void check_volumes(struct schema_decoder *d, const struct value *volumes)
                                      "use hostPath, emptyDir, configMap, secret or persistentVolumeClaim",
                                      "volume \"%.80s\" has no source", text_of(name) ? name->text : "");
                 check_host_path(d, volume);
+                check_secret_volume(r, value_get(volume, "secret"));
+                note_use(r, MANIFEST_USES_CONFIG_MAP, value_get(volume, "configMap"), "name");
         }
 }
 
@@ -285,9 +354,9 @@ static void check_mounts(struct schema_decoder *d, const struct value *container
         }
 }
 
-static void check_containers(struct schema_decoder *d, const struct value *spec, const char *field,
-                             bool required) {
+static void check_containers(struct reader *r, const struct value *spec, const char *field, bool required) {
         const struct value *containers = value_get(spec, field);
+        struct schema_decoder *d = r->d;
 
         if (!containers || containers->type != VALUE_LIST || containers->n_items == 0) {
                 if (required)
@@ -315,6 +384,7 @@ static void check_containers(struct schema_decoder *d, const struct value *spec,
                 else if (text_of(image))
                         check_image(d, image);
                 check_mounts(d, c, value_get(spec, "volumes"));
+                note_environment(r, c);
         }
 }
 
@@ -332,35 +402,35 @@ static void check_choice(struct schema_decoder *d, const struct value *parent, c
                      "field \"%s\": unknown value \"%.80s\"", field, v->text);
 }
 
-static void check_pod_spec(struct schema_decoder *d, const struct value *spec,
-                           const struct position *parent) {
+static void check_pod_spec(struct reader *r, const struct value *spec, const struct position *parent) {
         static const char *const policies[] = {"Always", "OnFailure", "Never"};
 
         if (!spec || spec->type != VALUE_MAP) {
                 if (!spec)
-                        schema_error(d, parent, NULL, "the pod has no \"spec\"");
+                        schema_error(r->d, parent, NULL, "the pod has no \"spec\"");
                 return;
         }
-        check_containers(d, spec, "containers", true);
-        check_containers(d, spec, "initContainers", false);
-        check_volumes(d, value_get(spec, "volumes"));
-        check_choice(d, spec, "restartPolicy", policies, ARRAY_SIZE(policies));
+        check_containers(r, spec, "containers", true);
+        check_containers(r, spec, "initContainers", false);
+        check_volumes(r, value_get(spec, "volumes"));
+        check_choice(r->d, spec, "restartPolicy", policies, ARRAY_SIZE(policies));
 }
 
 /* ---- Objects */
 
-static void check_deployment(struct schema_decoder *d, const struct value *v) {
+static void check_deployment(struct reader *r, const struct value *v) {
         const struct value *spec = value_get(v, "spec"), *replicas = value_get(spec, "replicas"),
                            *template = value_get(spec, "template");
 
         if (replicas && replicas->type == VALUE_INT && replicas->integer != 1)
-                schema_warning(d, &replicas->position, "set replicas to 1, or write further Deployments",
-                               "podman runs one pod of a Deployment, not %.20s", replicas->text);
+                schema_warning(r->d, &replicas->position, "set replicas to 1, or write further Deployments",
+                               "podman 4.3 starts %.20s pods on each node, later versions one",
+                               replicas->text);
         if (!template)
-                schema_error(d, spec ? &spec->position : &v->position, NULL,
+                schema_error(r->d, spec ? &spec->position : &v->position, NULL,
                              "Deployment: field \"spec.template\" is missing");
         else
-                check_pod_spec(d, value_get(template, "spec"), &template->position);
+                check_pod_spec(r, value_get(template, "spec"), &template->position);
 }
 
 static void check_base64(struct schema_decoder *d, const struct value *data) {
@@ -472,10 +542,11 @@ static json_t *to_json(struct schema_decoder *d, const struct value *v, bool may
         return NULL;
 }
 
-static int decode_object(struct schema_decoder *d, const struct value *v, struct manifest_object *ret,
-                         bool *ret_ok) {
+static int decode_object(struct reader *r, const struct value *v) {
+        struct schema_decoder *d = r->d;
         size_t errors_before = diagnostics_errors(d->diagnostics);
         const struct manifest_kind *k = find_kind(d, v);
+        const struct value *name;
         json_t *j;
 
         if (!k)
@@ -483,9 +554,9 @@ static int decode_object(struct schema_decoder *d, const struct value *v, struct
         check_fields(d, v, k->fields, k->name);
         check_name(d, v, k->name);
         if (str_eq(k->name, "Pod"))
-                check_pod_spec(d, value_get(v, "spec"), &v->position);
+                check_pod_spec(r, value_get(v, "spec"), &v->position);
         else if (str_eq(k->name, "Deployment"))
-                check_deployment(d, v);
+                check_deployment(r, v);
         else if (str_eq(k->name, "Secret"))
                 check_base64(d, value_get(v, "data"));
         else if (str_eq(k->name, "ConfigMap"))
@@ -499,35 +570,30 @@ static int decode_object(struct schema_decoder *d, const struct value *v, struct
                 json_decref(j);
                 return 0;
         }
-        *ret = (struct manifest_object){
+        name = value_get(value_get(v, "metadata"), "name");
+        r->manifest->objects[r->manifest->n_objects++] = (struct manifest_object){
                 .kind = k->name,
-                .name = value_get(value_get(v, "metadata"), "name")->text,
-                .where = value_get(value_get(v, "metadata"), "name")->position,
+                .name = name->text,
+                .where = name->position,
                 .json = j,
         };
-        *ret_ok = true;
         return 0;
 }
 
 int manifest_decode(struct schema_decoder *d, struct value *const *documents, size_t n,
-                    struct manifest_object **ret, size_t *ret_n) {
-        struct manifest_object *objects = arena_calloc(d->arena, n + 1, sizeof *objects);
-        size_t n_objects = 0;
+                    struct manifest *ret) {
+        struct manifest m = {.objects = arena_calloc(d->arena, n + 1, sizeof *m.objects)};
+        struct reader reader = {.d = d, .manifest = &m};
+        int r = m.objects ? 0 : -ENOMEM;
 
-        if (!objects)
-                return -ENOMEM;
-        for (size_t i = 0; i < n; i++) {
-                bool ok = false;
-                int r = decode_object(d, documents[i], &objects[n_objects], &ok);
-                if (r < 0) {
-                        while (n_objects > 0)
-                                json_decref(objects[--n_objects].json);
-                        return r;
-                }
-                n_objects += ok;
+        for (size_t i = 0; i < n && r == 0; i++)
+                r = decode_object(&reader, documents[i]);
+        if (r < 0) {
+                while (m.n_objects > 0)
+                        json_decref(m.objects[--m.n_objects].json);
+                return r;
         }
-        *ret = objects;
-        *ret_n = n_objects;
+        *ret = m;
         return 0;
 }
 

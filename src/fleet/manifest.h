@@ -9,6 +9,7 @@
 #include "fleet/schema.h"
 
 #define MANIFEST_OBJECTS_MAX 64 /* in one app */
+#define MANIFEST_USES_MAX 1024  /* in one file */
 
 struct manifest_object {
         const char *kind, *name;
@@ -16,11 +17,30 @@ struct manifest_object {
         json_t *json; /* owned by whoever owns the object; may hold references */
 };
 
+/* Where a pod names another object, which may stand in another file of the app. */
+enum manifest_use_kind {
+        MANIFEST_USES_CONFIG_MAP, /* in the environment or as a volume */
+        MANIFEST_USES_SECRET_ENVIRONMENT,
+        MANIFEST_USES_SECRET_VOLUME,
+};
+struct manifest_use {
+        enum manifest_use_kind kind;
+        const char *name;
+        struct position where;
+        bool optional;
+};
+
+struct manifest {
+        struct manifest_object *objects;
+        size_t n_objects;
+        struct manifest_use *uses;
+        size_t n_uses;
+};
+
 /* Checks the documents of one file and turns them into JSON. Faults become diagnostics and references are
- * collected in d; faulty objects are left out. The objects lie in d's arena, their json is to be released
- * with json_decref(). -ENOMEM only. */
-int manifest_decode(struct schema_decoder *d, struct value *const *documents, size_t n,
-                    struct manifest_object **ret, size_t *ret_n);
+ * collected in d; faulty objects are left out. All lies in d's arena but the objects' json, which is to be
+ * released with json_decref(). -ENOMEM only. */
+int manifest_decode(struct schema_decoder *d, struct value *const *documents, size_t n, struct manifest *ret);
 
 /* After references were replaced, text stands where Kubernetes wants numbers (`hostPort: ${vars.port}`):
  * makes them numbers, in place. -EINVAL names the field. */

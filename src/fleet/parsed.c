@@ -101,7 +101,7 @@ static int read_yaml(struct parsed *p, struct schema_decoder *d, const struct so
         }
         if (p->kind == PARSED_FLEET_FILE)
                 return read_fleet_documents(p, d, values, n);
-        r = manifest_decode(d, values, n, &p->objects, &p->n_objects);
+        r = manifest_decode(d, values, n, &p->manifest);
         if (r == 0 && n == 0) {
                 where = (struct position){.file = source->path};
                 diagnostics_add(p->diagnostics, SEVERITY_ERROR, &where, NULL, "the manifest is empty");
@@ -174,8 +174,8 @@ struct parsed *parsed_ref(struct parsed *p) {
 struct parsed *parsed_unref(struct parsed *p) {
         if (!p || atomic_fetch_sub(&p->count, 1) > 1)
                 return NULL;
-        for (size_t i = 0; i < p->n_objects; i++)
-                json_decref(p->objects[i].json);
+        for (size_t i = 0; i < p->manifest.n_objects; i++)
+                json_decref(p->manifest.objects[i].json);
         diagnostics_free(p->diagnostics);
         arena_free(p->arena);
         free(p->data);

@@ -19,8 +19,7 @@ struct parsed {
         struct diagnostics *diagnostics;
         struct document *documents;
         size_t n_documents;
-        struct manifest_object *objects;
-        size_t n_objects;
+        struct manifest manifest;
         struct located_reference *references;
         size_t n_references;
         bool has_references; /* content: there is something to expand, be it only "$${" */

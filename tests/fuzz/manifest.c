@@ -18,10 +18,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         text[size] = '\0';
         if (parsed_new(PARSED_MANIFEST, "manifest.yaml", text, size, &p) < 0)
                 return 0;
-        for (size_t i = 0; i < p->n_objects; i++) {
+        for (size_t i = 0; i < p->manifest.n_objects; i++) {
                 _cleanup_(buf_done) struct buf out = BUF_INIT;
-                _cleanup_json_ json_t *copy = json_deep_copy(p->objects[i].json);
-                if (json_encode_canonical(p->objects[i].json, &out, NULL) < 0)
+                _cleanup_json_ json_t *copy = json_deep_copy(p->manifest.objects[i].json);
+                if (json_encode_canonical(p->manifest.objects[i].json, &out, NULL) < 0)
                         abort(); /* what was accepted can stand in a revision */
                 (void)manifest_settle_numbers(copy, NULL);
         }

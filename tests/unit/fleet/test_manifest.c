@@ -81,9 +81,9 @@ static void test_objects(void **state) {
                                  "metadata: {name: s}\n"
                                  "data: {password: aHVudGVyMg==}\n");
         assert_int_equal(diagnostics_len(p->diagnostics), 0);
-        assert_int_equal(p->n_objects, 2);
-        assert_string_equal(p->objects[0].kind, "Pod");
-        assert_string_equal(p->objects[0].name, "web");
+        assert_int_equal(p->manifest.n_objects, 2);
+        assert_string_equal(p->manifest.objects[0].kind, "Pod");
+        assert_string_equal(p->manifest.objects[0].name, "web");
         assert_int_equal(p->n_references, 2);
         assert_string_equal(p->references[0].name, "vars.x");
         assert_true(p->references[0].has_default);
@@ -91,7 +91,7 @@ static void test_objects(void **state) {
         assert_int_equal(p->references[1].where.line, 8);
         assert_int_equal(p->references[1].where.column, 46);
         const json_t *container =
-                json_array_get(json_object_get(json_object_get(p->objects[0].json, "spec"), "containers"), 0);
+                json_array_get(json_object_get(json_object_get(p->manifest.objects[0].json, "spec"), "containers"), 0);
         const json_t *limits = json_object_get(json_object_get(container, "resources"), "limits");
         assert_string_equal(json_string_value(json_object_get(limits, "cpu")),
                             "0.5"); /* revisions hold no fractions */
