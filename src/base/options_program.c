@@ -94,6 +94,25 @@ static bool is_group(const struct program_spec *p, const char *word) {
         return false;
 }
 
+/* The words of an unknown command, with the nearest one: the first word counts alone, too, so that a slip in
+ * "rolout status" is seen. */
+static int unknown_command(const struct program_spec *p, const char *word, const char *second,
+                           struct err **err) {
+        _cleanup_(strv_freep) char **names = NULL;
+        for (const struct command_spec *c = p->commands; c && c->name; c++) {
+                _cleanup_(x_freep) char *first = str_dup_n(c->name, strcspn(c->name, " "));
+                if (command_is_shown(c) &&
+                    (!first || strv_push(&names, first) < 0 || strv_push(&names, c->name) < 0))
+                        return err_set_errno(err, ENOMEM, "find command %s", word);
+        }
+        const char *nearest = str_nearest(word, (const char *const *)names, strv_len(names));
+        if (!nearest)
+                return err_set(err, EINVAL, "unknown command '%s'", word);
+        const char *rest = second && is_group(p, nearest) && find_command(p, nearest, second) ? second : NULL;
+        return err_set(err, EINVAL, "unknown command '%s'; did you mean '%s%s%s'?", word, nearest,
+                       rest ? " " : "", rest ? rest : "");
+}
+
 struct selection {
         const struct command_spec *command; /* NULL: none chosen */
         const char *group;                  /* first word of two, when the second is missing */
@@ -140,15 +159,7 @@ static int select_command(const struct program_spec *p, int argc, char **argv, s
                                                  argv[second]);
                 }
         } else if (!fallback || fallback->max_arguments == 0) {
-                const char *names[COMMANDS_MAX];
-                size_t n = 0;
-                for (const struct command_spec *c = p->commands; c && c->name && n < COMMANDS_MAX; c++)
-                        if (command_is_shown(c))
-                                names[n++] = c->name;
-                const char *nearest = str_nearest(argv[word], names, n);
-                return nearest ? err_set(err, EINVAL, "unknown command '%s'; did you mean '%s'?", argv[word],
-                                         nearest)
-                               : err_set(err, EINVAL, "unknown command '%s'", argv[word]);
+                return unknown_command(p, argv[word], second < argc ? argv[second] : NULL, err);
         }
         *ret = s;
         return 0;

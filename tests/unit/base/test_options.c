@@ -273,6 +273,8 @@ static void test_usage_errors(void **state) {
                 {"program", "Usage: program COMMAND"},
                 {"program gett nodes", "did you mean 'get'"},
                 {"program rollout", "rollout pause"},
+                {"program rolout pause x", "did you mean 'rollout pause'"},
+                {"program rolout", "did you mean 'rollout'"},
                 {"program rollout pauze r", "did you mean 'rollout pause'"},
                 {"program get", "too few arguments; it takes KIND [NAME...]"},
                 {"program get a b c d", "one argument too many: 'd'"},
