@@ -345,6 +345,8 @@ static void after_check(struct app *a) {
         if (runs_something(a) && *a->trouble[1] && !a->completed) {
                 /* Gone without an event: the same as if it had told us. */
                 a->running = false;
+                if (app_state_is_well(a->state))
+                        a->drift_corrected++;
                 if (may_restart(a))
                         retry_later(a, false);
         }
