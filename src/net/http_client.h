@@ -42,7 +42,8 @@ struct http_result {
 struct http_request {
         const char *method; /* NULL: GET */
         const char *url;
-        const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+        const char *const *headers; /* "Name: value", NULL-terminated; may be NULL. A body without a
+                                       Content-Type is sent as application/json */
         const void *body;           /* copied */
         size_t body_len;
         size_t limit;      /* most bytes of answer kept: 0: 1 MiB. With on_data: no limit */
@@ -60,6 +61,8 @@ struct http_request {
  * http_call_cancel() until done() is called; ret may be NULL. */
 int http_client_send(struct http_client *c, const struct http_request *r, struct http_call **ret,
                      struct err **err);
+/* Over HTTP/2 the peer hears of it with what is sent next on that connection (libcurl since 7.88 does not
+ * send RST_STREAM by itself, curl/curl#17611); http_client_reconnect() after it makes sure. */
 void http_call_cancel(struct http_call *call);
 
 /* Counters for the status page: bytes on the wire as libcurl saw them, connections made. */
