@@ -195,19 +195,25 @@ struct call {
         struct api *api;
         api_done_fn done;
         void *arg;
+        struct buf *bytes; /* not NULL: the answer goes here as it is */
 };
 
 static void on_done(void *arg, const struct http_result *r) {
         struct call *c = arg;
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_json_ json_t *answer = NULL;
-        (void)read_answer(c->api, r, &answer, &err);
+        if (c->bytes && r->error == 0 && r->status == 200) {
+                buf_append(c->bytes, r->body, r->body_len);
+                answer = json_null();
+        } else {
+                (void)read_answer(c->api, r, &answer, &err);
+        }
         c->done(c->arg, answer, err);
         free(c);
 }
 
 static int send_call(struct api *a, const char *method, const char *path, const json_t *body, bool slow,
-                     api_done_fn done, void *arg, struct err **err) {
+                     struct buf *bytes, api_done_fn done, void *arg, struct err **err) {
         _cleanup_(x_freep) char *url = str_format("%s/api/v1%s", a->context.server, path);
         _cleanup_(x_freep) char *text = body ? json_encode_compact(body) : NULL;
         struct call *c = calloc(1, sizeof(*c));
@@ -215,10 +221,10 @@ static int send_call(struct api *a, const char *method, const char *path, const 
                 free(c);
                 return err_set_errno(err, ENOMEM, "call %s", a->context.server);
         }
-        *c = (struct call){a, done, arg};
+        *c = (struct call){a, done, arg, bytes};
         const char *headers[4];
         size_t n = 0;
-        headers[n++] = "Accept: application/json";
+        headers[n++] = bytes ? "Accept: */*" : "Accept: application/json";
         if (a->authorization)
                 headers[n++] = a->authorization;
         if (text)
@@ -242,7 +248,7 @@ static int send_call(struct api *a, const char *method, const char *path, const 
 }
 
 int api_get(struct api *a, const char *path, api_done_fn done, void *arg, struct err **err) {
-        return send_call(a, "GET", path, NULL, false, done, arg, err);
+        return send_call(a, "GET", path, NULL, false, NULL, done, arg, err);
 }
 
 struct waited {
@@ -261,9 +267,9 @@ static void on_waited(void *arg, const json_t *answer, const struct err *error) 
 }
 
 static int call_and_wait(struct api *a, const char *method, const char *path, const json_t *body, bool slow,
-                         json_t **ret, struct err **err) {
+                         struct buf *bytes, json_t **ret, struct err **err) {
         struct waited w = {.loop = a->loop};
-        int r = send_call(a, method, path, body, slow, on_waited, &w, err);
+        int r = send_call(a, method, path, body, slow, bytes, on_waited, &w, err);
         if (r < 0)
                 return r;
         (void)loop_run(a->loop);
@@ -280,12 +286,26 @@ static int call_and_wait(struct api *a, const char *method, const char *path, co
 
 int api_call(struct api *a, const char *method, const char *path, const json_t *body, json_t **ret,
              struct err **err) {
-        return call_and_wait(a, method, path, body, false, ret, err);
+        return call_and_wait(a, method, path, body, false, NULL, ret, err);
 }
 
 int api_call_slow(struct api *a, const char *method, const char *path, const json_t *body, json_t **ret,
                   struct err **err) {
-        return call_and_wait(a, method, path, body, true, ret, err);
+        return call_and_wait(a, method, path, body, true, NULL, ret, err);
+}
+
+int api_get_bytes(struct api *a, const char *path, char **ret_data, size_t *ret_len, struct err **err) {
+        _cleanup_(buf_done) struct buf bytes = BUF_INIT;
+        int r = call_and_wait(a, "GET", path, NULL, false, &bytes, NULL, err);
+        if (r < 0)
+                return r;
+        size_t len = bytes.len;
+        char *data = len > 0 ? buf_take(&bytes, NULL) : str_dup("");
+        if (!data)
+                return err_set_errno(err, ENOMEM, "call %s", a->context.server);
+        *ret_data = data;
+        *ret_len = len;
+        return 0;
 }
 
 /* ---- streams */

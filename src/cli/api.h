@@ -33,6 +33,9 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
 int api_call_slow(struct api *a, const char *method, const char *path, const json_t *body, json_t **ret,
                   struct err **err);
 
+/* GET for an answer that is no JSON: malloc'ed bytes, NUL-terminated. */
+int api_get_bytes(struct api *a, const char *path, char **ret_data, size_t *ret_len, struct err **err);
+
 /* The same on a running loop: done() is called once with the answer or an error, both borrowed. */
 typedef void (*api_done_fn)(void *arg, const json_t *answer, const struct err *error);
 int api_get(struct api *a, const char *path, api_done_fn done, void *arg, struct err **err);

@@ -26,7 +26,7 @@ int cli_usage(const char *command, const char *format, ...) _printf_(2, 3);
 extern const struct command_spec complete_command, context_add_command, context_list_command,
         context_remove_command, context_use_command, describe_command, events_command, get_command,
         init_command, node_delete_command, node_label_command, node_revoke_command, notify_command,
-        plan_command, rollout_abort_command, rollout_list_command, rollout_pause_command,
-        rollout_resume_command, rollout_retry_command, rollout_status_command, source_add_command,
-        source_list_command, source_notify_command, source_remove_command, status_command,
+        plan_command, relay_delete_command, relay_revoke_command, rollout_abort_command, rollout_list_command,
+        rollout_pause_command, rollout_resume_command, rollout_retry_command, rollout_status_command,
+        source_add_command, source_list_command, source_notify_command, source_remove_command, status_command,
         token_create_command, token_delete_command, token_list_command, validate_command, version_command;

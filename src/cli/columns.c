@@ -141,6 +141,8 @@ int columns_print(const struct columns *t, const struct columns_look *look, stru
                 widths[i] = look->no_titles ? 1 : strlen(t->columns[i].title);
                 for (size_t c = i; c < t->n_cells; c += t->n)
                         widths[i] = MAX(widths[i], t->cells[c].width);
+                if (look->widths)
+                        widths[i] = look->widths[i] = MAX(widths[i], look->widths[i]);
         }
         if (look->width > 0)
                 fit(t, widths, look->width);

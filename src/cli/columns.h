@@ -34,6 +34,8 @@ size_t columns_rows(const struct columns *t);
 struct columns_look {
         size_t width; /* of the terminal; 0: no limit */
         bool wide, colour, unicode, no_titles;
+        size_t *widths; /* one for each column, at first 0: columns never get narrower than in the prints
+                           before that had the same array; NULL: each print for itself */
 };
 /* -ENOMEM. */
 int columns_print(const struct columns *t, const struct columns_look *look, struct buf *out);

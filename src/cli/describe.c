@@ -78,6 +78,16 @@ static void heading(struct buf *out, bool colour, const char *title) {
         buf_putc(out, '\n');
 }
 
+/* "web, till" out of a list of names, or of objects that have one. */
+static void put_names(struct buf *out, const json_t *list) {
+        size_t i;
+        json_t *item;
+        json_array_foreach ((json_t *)list, i, item) {
+                const char *name = json_is_string(item) ? json_string_value(item) : field_text(item, "name");
+                buf_printf(out, "%s%s", i ? ", " : "", name);
+        }
+}
+
 /* A table, indented by two blanks. */
 static void put_table(struct buf *out, const struct columns *t, bool colour) {
         _cleanup_(buf_done) struct buf text = BUF_INIT;
@@ -237,13 +247,8 @@ void describe_node(struct buf *out, const json_t *o, msec_t now, bool colour) {
 
 void describe_fleet(struct buf *out, const json_t *o, msec_t now, bool colour) {
         _cleanup_(buf_done) struct buf selector = BUF_INIT, apps = BUF_INIT;
-        size_t i;
-        json_t *app;
         put_selector(&selector, field(o, "spec.selector"));
-        json_array_foreach ((json_t *)field(o, "spec.apps"), i, app) {
-                const char *name = json_string_value(app);
-                buf_printf(&apps, "%s%s", i ? ", " : "", name ? name : "");
-        }
+        put_names(&apps, field(o, "spec.apps"));
         text_line(out, colour, "Name", o, "metadata.name");
         labels_line(out, colour, "Labels", field(o, "metadata.labels"));
         line(out, colour, "Selects", STYLE_NONE, selector.len ? buf_str(&selector) : "every node");
@@ -413,12 +418,7 @@ void describe_revision(struct buf *out, const json_t *o, msec_t now, bool colour
         line(out, colour, "Size", STYLE_NONE, bytes_format(field_int(o, "status.bytes"), size, sizeof(size)));
         if (json_is_array(apps)) {
                 _cleanup_(buf_done) struct buf names = BUF_INIT;
-                size_t i;
-                json_t *app;
-                json_array_foreach ((json_t *)apps, i, app) {
-                        const char *name = json_string_value(app);
-                        buf_printf(&names, "%s%s", i ? ", " : "", name ? name : "");
-                }
+                put_names(&names, apps);
                 line(out, colour, "Apps", STYLE_NONE, buf_str(&names));
         } else {
                 number_line(out, colour, "Apps", o, "status.apps");

@@ -49,7 +49,7 @@ static int print_name(const struct kind *k, const json_t *o, struct buf *out) {
 }
 
 /* Rows of items as a table, and notes beneath it. */
-static int print_table(const struct get *g, const json_t *items, bool titles) {
+static int print_table(const struct get *g, const json_t *items, bool titles, size_t *widths) {
         const struct clock *clock = clock_system();
         struct columns_look look = look_of_stdout(g->output == OUTPUT_WIDE);
         _cleanup_(columns_freep) struct columns *t = columns_new(g->kind->columns, g->kind->n_columns);
@@ -57,6 +57,7 @@ static int print_table(const struct get *g, const json_t *items, bool titles) {
         size_t i;
         json_t *o;
         look.no_titles = !titles;
+        look.widths = widths;
         if (!t)
                 return EXIT_FAILURE;
         json_array_foreach ((json_t *)items, i, o)
@@ -90,7 +91,7 @@ static int print_items(const struct get *g, const json_t *whole, const json_t *i
                         g->settings->selector ? " that the selector matches" : "");
                 return EXIT_SUCCESS;
         }
-        return print_table(g, items, !g->settings->no_headers);
+        return print_table(g, items, !g->settings->no_headers, NULL);
 }
 
 /* Reads what was asked for: *ret is a list object with "items". */
@@ -135,6 +136,7 @@ static int make_query(const struct settings *s, const struct kind *k, char **ret
 
 struct watch {
         struct get *get;
+        size_t *widths;      /* of the columns so far, so that later lines stand under the titles */
         struct table *shown; /* name -> compact JSON of what was last shown */
         struct loop_timer *settle;
         struct api_stream *stream;
@@ -178,7 +180,9 @@ static void show_changes(struct watch *w, const json_t *list) {
                 break;
         case OUTPUT_NAME: (void)print_items(g, list, changed); break;
         case OUTPUT_TABLE:
-        case OUTPUT_WIDE: (void)print_table(g, changed, !w->began && !g->settings->no_headers); break;
+        case OUTPUT_WIDE:
+                (void)print_table(g, changed, !w->began && !g->settings->no_headers, w->widths);
+                break;
         }
         w->began = true;
         if (fflush(stdout) != 0)
@@ -246,12 +250,13 @@ static void on_signal(void *arg, int number) {
 
 static int watch(struct get *g) {
         _cleanup_(err_freep) struct err *err = NULL;
-        struct watch w = {.get = g, .shown = table_new(free)};
+        struct watch w = {
+                .get = g, .shown = table_new(free), .widths = calloc(g->kind->n_columns, sizeof(size_t))};
         const struct api_stream_handler handler = {on_event, on_open, on_lost, on_end, &w};
         struct loop *loop = api_loop(g->api);
         int code;
         w.settle = loop_timer_new(loop, look, &w);
-        if (!w.shown || !w.settle)
+        if (!w.shown || !w.settle || !w.widths)
                 (void)err_set_errno(&w.error, ENOMEM, "watch %s", g->kind->plural);
         else if (loop_on_signals(loop, on_signal, &w) < 0 ||
                  api_stream_open(g->api, "/events", &handler, &w.stream, &w.error) < 0)
@@ -262,6 +267,7 @@ static int watch(struct get *g) {
         api_stream_free(w.stream);
         loop_timer_free(w.settle);
         table_free(w.shown);
+        free(w.widths);
         err_free(w.error);
         return code;
 }

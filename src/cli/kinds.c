@@ -447,7 +447,7 @@ int kind_get(struct api *a, const struct kind *k, const char *name, json_t **ret
         _cleanup_(err_freep) struct err *why = NULL;
         _cleanup_json_ json_t *list = NULL;
         int r = -ENOENT;
-        bool in_list = str_eq(k->plural, "relays") || str_eq(k->plural, "tokens"); /* no path of their own */
+        bool in_list = str_eq(k->plural, "tokens"); /* no path of their own */
         if (*name && !in_list)
                 r = get_exact(a, k, name, ret, &why);
         if (r == 0)
@@ -468,6 +468,23 @@ int kind_get(struct api *a, const struct kind *k, const char *name, json_t **ret
         if (whole)
                 return get_exact(a, k, whole, ret, err);
         return not_found(a, k, name, list, err);
+}
+
+int kind_call(struct api *a, const struct kind *k, const char *method, const char *name, const char *rest,
+              const json_t *body, json_t **ret, struct err **err) {
+        _cleanup_(err_freep) struct err *why = NULL;
+        _cleanup_(buf_done) struct buf path = BUF_INIT;
+        buf_printf(&path, "%s/", k->path);
+        url_put(&path, name);
+        buf_puts(&path, rest);
+        int r = api_call(a, method, buf_str(&path), body, ret, &why);
+        if (r == -ENOENT) {
+                _cleanup_json_ json_t *o = NULL;
+                int found = kind_get(a, k, name, &o, err);
+                if (found < 0)
+                        return found;
+        }
+        return r < 0 ? err_move(err, TAKE_PTR(why)) : 0;
 }
 
 /* ---- printing */

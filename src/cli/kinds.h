@@ -37,6 +37,10 @@ int kind_list(struct api *a, const struct kind *k, const char *query, json_t **r
 /* One object. A name that there is none of gives -ENOENT with the nearest one in its words. */
 int kind_get(struct api *a, const struct kind *k, const char *name, json_t **ret, struct err **err);
 
+/* Calls METHOD PATH/NAME followed by rest ("/revoke"); an unknown name is told as by kind_get(). */
+int kind_call(struct api *a, const struct kind *k, const char *method, const char *name, const char *rest,
+              const json_t *body, json_t **ret, struct err **err);
+
 /* What `skerry get KIND` and the like do: list all of a kind in the format named. Exit code. */
 int list_kind(const struct cli_globals *g, const char *kind, const char *query, const char *output);
 /* Prints a list answer. Exit code. */

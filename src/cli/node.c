@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* skerry node revoke | label | delete. */
+/* skerry node revoke | label | delete, and relay revoke | delete. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -7,24 +7,6 @@
 #include "cli/kinds.h"
 #include "cli/labels_argument.h"
 #include "codec/json.h"
-
-/* Calls /nodes/NAME followed by rest; a name that there is none of is told with the nearest one. */
-static int call_node(struct api *api, const char *method, const char *name, const char *rest,
-                     const json_t *body, json_t **ret, struct err **err) {
-        _cleanup_(err_freep) struct err *why = NULL;
-        _cleanup_(buf_done) struct buf path = BUF_INIT;
-        buf_puts(&path, "/nodes/");
-        url_put(&path, name);
-        buf_puts(&path, rest);
-        int r = api_call(api, method, buf_str(&path), body, ret, &why);
-        if (r == -ENOENT) {
-                _cleanup_json_ json_t *o = NULL;
-                int found = kind_get(api, kind_find("node", NULL), name, &o, err);
-                if (found < 0)
-                        return found;
-        }
-        return r < 0 ? err_move(err, TAKE_PTR(why)) : 0;
-}
 
 struct revoke_settings {
         struct cli_globals globals;
@@ -36,22 +18,43 @@ static const struct option_spec revoke_options[] = {
         OPTIONS_END,
 };
 
-static int run_revoke(void *settings, char **arguments, size_t n) {
-        const struct revoke_settings *s = settings;
+static int shut_out(const struct revoke_settings *s, const char *kind, const char *title, char **names,
+                    size_t n) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
         _cleanup_json_ json_t *body = json_pack("{s:s*}", "reason", s->reason);
+        const struct kind *k = kind_find(kind, NULL);
         if (api_open(&s->globals, &api, &err) < 0)
                 return cli_fail(err);
         for (size_t i = 0; i < n; i++) {
-                if (call_node(api, "POST", arguments[i], "/revoke", body, NULL, &err) < 0)
+                if (kind_call(api, k, "POST", names[i], "/revoke", body, NULL, &err) < 0)
                         return cli_fail(err);
-                printf("Node %s is revoked: its connection is closed and its certificate is not taken any "
+                printf("%s %s is revoked: its connection is closed and its certificate is not taken any "
                        "more.\n",
-                       arguments[i]);
+                       title, names[i]);
         }
         return EXIT_SUCCESS;
 }
+
+static int run_revoke(void *settings, char **arguments, size_t n) {
+        return shut_out(settings, "node", "Node", arguments, n);
+}
+static int run_revoke_relay(void *settings, char **arguments, size_t n) {
+        return shut_out(settings, "relay", "Relay", arguments, n);
+}
+
+const struct command_spec relay_revoke_command = {
+        "relay revoke",
+        "NAME...",
+        "Shut relays out for good",
+        "As 'node revoke', for a relay. Its nodes connect again once they know of another way in.",
+        revoke_options,
+        sizeof(struct revoke_settings),
+        1,
+        SIZE_MAX,
+        "relays",
+        run_revoke_relay,
+};
 
 const struct command_spec node_revoke_command = {
         "node revoke",
@@ -86,7 +89,7 @@ static int run_label(void *settings, char **arguments, size_t n) {
         if (!body)
                 return EXIT_FAILURE;
         if (api_open(&s->globals, &api, &err) < 0 ||
-            call_node(api, "PATCH", arguments[0], "/labels", body, &node, &err) < 0)
+            kind_call(api, kind_find("node", NULL), "PATCH", arguments[0], "/labels", body, &node, &err) < 0)
                 return cli_fail(err);
         buf_printf(&labels, "Node %s: ", arguments[0]);
         put_labels(&labels, field(node, "metadata.labels"));
@@ -109,19 +112,40 @@ const struct command_spec node_label_command = {
         run_label,
 };
 
-static int run_delete(void *settings, char **arguments, size_t n) {
-        const struct label_settings *s = settings;
+static int forget(const struct label_settings *s, const char *kind, const char *title, char **names,
+                  size_t n) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
+        const struct kind *k = kind_find(kind, NULL);
         if (api_open(&s->globals, &api, &err) < 0)
                 return cli_fail(err);
         for (size_t i = 0; i < n; i++) {
-                if (call_node(api, "DELETE", arguments[i], "", NULL, NULL, &err) < 0)
+                if (kind_call(api, k, "DELETE", names[i], "", NULL, NULL, &err) < 0)
                         return cli_fail(err);
-                printf("Node %s is forgotten.\n", arguments[i]);
+                printf("%s %s is forgotten.\n", title, names[i]);
         }
         return EXIT_SUCCESS;
 }
+
+static int run_delete(void *settings, char **arguments, size_t n) {
+        return forget(settings, "node", "Node", arguments, n);
+}
+static int run_delete_relay(void *settings, char **arguments, size_t n) {
+        return forget(settings, "relay", "Relay", arguments, n);
+}
+
+const struct command_spec relay_delete_command = {
+        "relay delete",
+        "NAME...",
+        "Forget relays that are revoked or long gone",
+        NULL,
+        no_options,
+        sizeof(struct label_settings),
+        1,
+        SIZE_MAX,
+        "relays",
+        run_delete_relay,
+};
 
 const struct command_spec node_delete_command = {
         "node delete",

@@ -53,7 +53,7 @@ static int compile(const char *dir, const struct plan_state *state, struct fleet
 }
 
 static int read_state(const struct settings *s, struct plan_state *state, struct err **err) {
-        _cleanup_(api_freep) struct api *api = NULL;
+        struct api *api = NULL;
         struct fleet_model *other = NULL;
         int r;
         if (s->server) {

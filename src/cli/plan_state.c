@@ -15,6 +15,7 @@ void plan_state_done(struct plan_state *s) {
                 revision_free(s->revisions[i]);
         free(s->revisions);
         fleet_model_free(s->model);
+        api_free(s->api);
         arena_free(s->arena);
         *s = (struct plan_state){0};
 }
@@ -139,7 +140,7 @@ static int read_nodes(struct api *a, struct plan_state *s, struct err **err) {
 }
 
 int plan_state_from_server(struct api *a, struct plan_state *ret, struct err **err) {
-        struct plan_state s = {.arena = arena_new(0)};
+        struct plan_state s = {.arena = arena_new(0), .api = a};
         int r = s.arena ? read_fleets(a, &s, err) : no_memory(err);
         if (r == 0)
                 r = read_nodes(a, &s, err);
@@ -196,6 +197,10 @@ int plan_state_from_model(struct fleet_model *model, struct plan_state *ret, str
 
 int plan_state_read_object(void *arg, const char *sha256, char **ret_data, size_t *ret_len) {
         const struct plan_state *s = arg;
+        if (s->api) {
+                _cleanup_(x_freep) char *path = str_format("/objects/%s", sha256);
+                return path ? api_get_bytes(s->api, path, ret_data, ret_len, NULL) : -ENOMEM;
+        }
         for (size_t i = 0; s->model && i < s->model->n_objects; i++) {
                 const struct fleet_object *o = &s->model->objects[i];
                 if (!str_eq(o->sha256, sha256))

@@ -7,6 +7,7 @@
 #include "fleet/plan.h"
 
 struct plan_state {
+        struct api *api; /* the server that was asked, for more questions; NULL otherwise */
         struct arena *arena;
         struct revision **revisions; /* what `before` points at, where we own it */
         size_t n_revisions;
@@ -19,10 +20,11 @@ struct plan_state {
                 *inventory; /* the same nodes as the compiler takes them; NULL when no server knows them */
 };
 
+/* The connection is taken over. */
 int plan_state_from_server(struct api *a, struct plan_state *ret, struct err **err);
 /* model is taken over; it must be without errors. */
 int plan_state_from_model(struct fleet_model *model, struct plan_state *ret, struct err **err);
 void plan_state_done(struct plan_state *s);
 
-/* A file's bytes out of the other folder's model (struct plan_contents.read). arg: the plan_state. */
+/* The bytes of a file as it is now (struct plan_contents.read). arg: the plan_state. */
 int plan_state_read_object(void *arg, const char *sha256, char **ret_data, size_t *ret_len);
