@@ -60,6 +60,7 @@ void api_rollouts_get(struct http_exchange *x, void *arg);
 void api_rollouts_command(struct http_exchange *x, void *arg);
 void api_revisions_list(struct http_exchange *x, void *arg);
 void api_revisions_get(struct http_exchange *x, void *arg);
+void api_objects_get(struct http_exchange *x, void *arg);
 void api_relays_list(struct http_exchange *x, void *arg);
 void api_relays_get(struct http_exchange *x, void *arg);
 void api_relays_revoke(struct http_exchange *x, void *arg);

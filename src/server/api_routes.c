@@ -32,6 +32,7 @@ const struct http_route api_routes[] = {
 
         {"GET", AT("/revisions"), api_revisions_list, NULL},
         {"GET", AT("/revisions/:digest"), api_revisions_get, NULL},
+        {"GET", AT("/objects/:sha256"), api_objects_get, NULL},
 
         {"GET", AT("/relays"), api_relays_list, NULL},
         {"GET", AT("/relays/:name"), api_relays_get, NULL},
