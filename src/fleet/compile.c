@@ -15,6 +15,7 @@
 /* YAML that is no fleet file may be larger than a fleet file may be; past this nobody looks. */
 #define LOOK_MAX (4 * (size_t)YAML_MAX_BYTES)
 #define PATH_SIZE 4097
+#define SUGGESTIONS_MAX 200
 
 /* ---- The model's lifetime */
 
@@ -160,12 +161,19 @@ void compiler_warning(struct compiler *c, const struct position *where, const ch
         diagnostics_add(c->diagnostics, SEVERITY_WARNING, where, suggestion, "%s", message);
 }
 
+/* Looking for what is near takes a walk over all names: not for more faults than anybody will read. */
+static bool may_suggest(const struct compiler *c) {
+        return diagnostics_errors(c->diagnostics) < SUGGESTIONS_MAX;
+}
+
 void compiler_missing(struct compiler *c, enum fleet_kind kind, const struct located *name) {
         const struct named *k = &c->kinds[kind];
         char suggestion[SUGGESTION_SIZE];
 
         compiler_error(c, &name->where,
-                       suggest_nearest(name->text, k->names, k->n, suggestion, sizeof suggestion),
+                       may_suggest(c)
+                               ? suggest_nearest(name->text, k->names, k->n, suggestion, sizeof suggestion)
+                               : NULL,
                        "there is no %s \"%s\"", fleet_kind_names[kind], name->text);
 }
 
@@ -308,7 +316,8 @@ int compiler_find_file(struct compiler *c, const struct located *name, const str
         e = r == 0 ? find_entry(c, path) : NULL;
         if (!e) {
                 compiler_error(c, &name->where,
-                               r == 0 ? suggest_file(c, path, suggestion, sizeof suggestion) : NULL,
+                               r == 0 && may_suggest(c) ? suggest_file(c, path, suggestion, sizeof suggestion)
+                                                        : NULL,
                                "there is no file \"%.200s\"", r == 0 ? path : name->text);
                 return 0;
         }

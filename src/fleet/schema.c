@@ -16,6 +16,8 @@
 /* ---- Reporting */
 
 static void report(struct schema_decoder *d, enum severity severity, const struct position *where,
+                   const char *suggestion, const char *format, va_list ap) _printf_(5, 0);
+static void report(struct schema_decoder *d, enum severity severity, const struct position *where,
                    const char *suggestion, const char *format, va_list ap) {
         char message[1024];
 
