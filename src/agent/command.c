@@ -2,9 +2,12 @@
 #include "agent/command.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "agent/driver/output.h"
 #include "base/buf.h"
@@ -13,6 +16,7 @@
 #define COMMAND_TAIL 2048
 /* A grandchild may hold the pipes open for ever: how long after the end we still read. */
 #define COMMAND_DRAIN_MS 300
+#define COMMAND_REAP_MS 200
 
 struct stream {
         uv_pipe_t pipe;
@@ -64,30 +68,53 @@ static void kill_session(struct command *c) {
                 (void)kill(-c->process.pid, SIGKILL);
 }
 
+/* A killed child ends at once, but for one that hangs in the kernel: that one is left to libuv. */
+static void reap_killed(struct command *c) {
+        if (!c->running || c->exited)
+                return;
+        int fd = (int)syscall(SYS_pidfd_open, c->process.pid, 0);
+        struct pollfd ended = {.fd = fd, .events = POLLIN};
+        if (fd >= 0 && poll(&ended, 1, COMMAND_REAP_MS) > 0 && waitpid(c->process.pid, NULL, WNOHANG) > 0)
+                c->exited = true;
+        x_closep(&fd);
+}
+
 static void close_all(struct command *c) {
         c->dead = true;
-        kill_session(c);
         if (c->timer)
                 c->timer = loop_timer_free(c->timer);
         for (size_t i = 0; i < ARRAY_SIZE(c->streams); i++)
                 close_stream(&c->streams[i]);
-        /* libuv reaps the child only while the handle is open: that of a killed one is closed on exit. */
+        /* libuv waits for the child only while its handle is open: otherwise that is closed on exit. */
         if (c->running && c->exited)
                 uv_close((uv_handle_t *)&c->process, handle_closed);
 }
 
 struct command *command_free(struct command *c) {
-        if (c && !c->dead)
+        if (c && !c->dead) {
+                kill_session(c);
+                reap_killed(c);
                 close_all(c);
+        }
         return NULL;
 }
 
-static void describe(const struct command *c, char *out, size_t size) {
-        char line[256];
+struct command *command_abandon(struct command *c) {
+        if (c && !c->dead) {
+                c->exited = true;
+                close_all(c);
+        }
+        return NULL;
+}
+
+static void last_line(const struct command *c, char *out, size_t size) {
         const struct stream *s = &c->streams[1];
         if (s->tail_len == 0)
                 s = &c->streams[0];
-        text_last_line(s->tail, s->tail_len, line, sizeof(line));
+        text_last_line(s->tail, s->tail_len, out, size);
+}
+
+static void describe(const struct command *c, const char *line, char *out, size_t size) {
         const char *separator = *line ? ": " : "";
         if (c->timed_out)
                 (void)snprintf(out, size, "%s did not end in its time%s%s", c->name, separator, line);
@@ -102,12 +129,14 @@ static void describe(const struct command *c, char *out, size_t size) {
 }
 
 static void finish(struct command *c) {
-        char message[448];
+        char message[448], line[256];
         struct command_result r = {.exit_status = c->signal || c->timed_out ? -1 : (int)c->exit_status,
                                    .output = buf_str(&c->output),
-                                   .output_len = c->output.len};
+                                   .output_len = c->output.len,
+                                   .last_line = line};
         if (c->dead)
                 return;
+        last_line(c, line, sizeof(line));
         if (c->timed_out)
                 r.error = -ETIMEDOUT;
         else if (c->too_long)
@@ -115,12 +144,12 @@ static void finish(struct command *c) {
         else if (c->signal || c->exit_status)
                 r.error = -EIO;
         if (r.error) {
-                describe(c, message, sizeof(message));
+                describe(c, line, message, sizeof(message));
                 r.message = message;
         }
-        /* The owner may free it in done(): closed before, released when its handles are. */
-        int keep = ++c->handles;
-        (void)keep;
+        /* The owner may free it in done(): its handles are closed before, and it is released with the last.
+         */
+        c->handles++;
         close_all(c);
         c->done(c->arg, &r);
         if (--c->handles == 0)

@@ -24,6 +24,7 @@ struct command_result {
         const char *message; /* for people, with the last line printed; NULL on success */
         const char *output;  /* standard output, NUL-terminated, "" without output_limit */
         size_t output_len;
+        const char *last_line; /* the last line printed to either, standard error first; "" for none */
 };
 
 /* done is called once, never from within this call; a command that is freed ends (SIGKILL) without it.
@@ -32,3 +33,6 @@ int command_start(struct loop *l, const struct command_request *request,
                   void (*done)(void *arg, const struct command_result *r), void *arg, struct command **ret,
                   struct err **err);
 struct command *command_free(struct command *c);
+/* Lets it go on without us, and forgets it: for the end of the program, when killing it would leave a job
+ * half done. */
+struct command *command_abandon(struct command *c);

@@ -37,6 +37,7 @@ struct container_watch {
         struct podman_part *part;
         int pidfd;
         uv_poll_t *poll;
+        char name[128];
 };
 
 /* A step begins something and returns; its end calls next() or fail(). */
@@ -68,6 +69,8 @@ struct podman_part {
         struct loop_timer *look;
         unsigned ends;
         msec_t ended_at;
+        char ended[128];     /* container that ended last; "" when its output was asked for */
+        char last_line[192]; /* that it printed */
         struct container_watch watches[PODMAN_WATCHES_MAX];
         size_t n_watches;
 };
@@ -333,6 +336,7 @@ static void pods_listed(struct podman_part *p, const struct command_result *r) {
 }
 
 static void step_list_pods(struct podman_part *p) {
+        loop_timer_cancel(p->look);
         _cleanup_(arguments_done) struct arguments a = {.n = 0};
         _cleanup_(x_freep) char *app = str_format("label=%s=%s", PODMAN_LABEL_APP, p->app),
                                 *node = str_format("label=%s=%s", PODMAN_LABEL_NODE, p->part.host->node);
@@ -547,34 +551,42 @@ static void unwatch(struct podman_part *p) {
         p->n_watches = 0;
 }
 
-static void container_ended(uv_poll_t *poll, int status, int events) {
-        struct podman_part *p = poll->data;
+static void note_end(struct podman_part *p, const char *name) {
         msec_t now = clock_mono_ms(loop_clock(p->part.host->loop));
+        (void)snprintf(p->ended, sizeof(p->ended), "%s", name);
+        p->ends = now - p->ended_at < PODMAN_ENDS_MS ? p->ends + 1 : 1;
+        p->ended_at = now;
+        loop_timer_set(p->look, PODMAN_LOOK_MS);
+}
+
+static void container_ended(uv_poll_t *poll, int status, int events) {
+        const struct container_watch *w = poll->data;
         (void)status;
         (void)events;
         (void)uv_poll_stop(poll);
-        p->ends = now - p->ended_at < PODMAN_ENDS_MS ? p->ends + 1 : 1;
-        p->ended_at = now;
-        if (!p->steps)
-                loop_timer_set(p->look, PODMAN_LOOK_MS);
+        note_end(w->part, w->name);
 }
 
-static void watch_one(struct podman_part *p, pid_t pid) {
+static void watch_one(struct podman_part *p, pid_t pid, const char *name) {
         struct container_watch *w = &p->watches[p->n_watches];
         struct proc_stat st;
-        if (pid <= 1 || proc_stat(pid, &st) < 0)
+        if (pid <= 1)
                 return;
         w->part = p;
-        w->pidfd = proc_open(pid, st.start_time);
-        if (w->pidfd < 0)
+        (void)snprintf(w->name, sizeof(w->name), "%s", name ? name : "");
+        w->pidfd = proc_stat(pid, &st) < 0 ? -ESRCH : proc_open(pid, st.start_time);
+        if (w->pidfd < 0) {
+                /* It ended between podman's look and ours. */
+                note_end(p, w->name);
                 return;
+        }
         w->poll = calloc(1, sizeof(*w->poll));
         if (!w->poll || uv_poll_init(loop_uv(p->part.host->loop), w->poll, w->pidfd) < 0) {
                 free(w->poll);
                 (void)close(w->pidfd);
                 return;
         }
-        w->poll->data = p;
+        w->poll->data = w;
         (void)uv_poll_start(w->poll, UV_READABLE, container_ended);
         p->n_watches++;
 }
@@ -586,52 +598,64 @@ static void watch_containers(struct podman_part *p, const json_t *containers) {
         json_array_foreach (containers, i, c) {
                 if (p->n_watches == PODMAN_WATCHES_MAX)
                         return;
-                watch_one(p, (pid_t)json_integer_value(json_object_get(c, "Pid")));
+                watch_one(p, (pid_t)json_integer_value(json_object_get(c, "Pid")),
+                          json_string_value(json_array_get(json_object_get(c, "Names"), 0)));
         }
 }
 
 /* ---- looks between operations */
 
-static void last_line_known(struct podman_part *p, const struct command_result *r) {
-        char line[192], why[sizeof(p->verdict.problem) + sizeof(line) + 32];
-        p->looking = false;
-        text_last_line(r->output, r->output_len, line, sizeof(line));
-        (void)snprintf(why, sizeof(why), "%s%s%s", p->verdict.problem, *line ? "; last output: " : "", line);
+static void tell(struct podman_part *p) {
+        char why[sizeof(p->verdict.problem) + sizeof(p->last_line) + 32];
+        const char *problem = p->verdict.problem;
+        if (p->verdict.current) {
+                if (p->ends < PODMAN_ENDS_MAX)
+                        return; /* podman has it up again */
+                p->ends = 0;
+                problem = "a container keeps ending and being restarted";
+        }
+        (void)snprintf(why, sizeof(why), "%s%s%s", problem, *p->last_line ? "; last output: " : "",
+                       p->last_line);
         tell_ended(p, why);
 }
 
-/* Something does not run: ask for its last words before telling. */
-static void tell_problem(struct podman_part *p) {
-        _cleanup_(arguments_done) struct arguments a = {.n = 0};
-        if (*p->verdict.container) {
-                begin_arguments(p, &a);
-                add(&a, "logs");
-                add_option(&a, "--tail", "1");
-                add(&a, p->verdict.container);
-                if (run(p, &a, PODMAN_COMMAND_MS, last_line_known, NULL) == 0) {
-                        p->looking = true;
-                        return;
-                }
-        }
-        tell_ended(p, p->verdict.problem);
+static void last_line_known(struct podman_part *p, const struct command_result *r) {
+        p->looking = false;
+        (void)snprintf(p->last_line, sizeof(p->last_line), "%s", r->error ? "" : r->last_line);
+        tell(p);
 }
 
 static void looked(struct podman_part *p, const struct command_result *r) {
+        _cleanup_(arguments_done) struct arguments a = {.n = 0};
         p->looking = false;
         if (judge(p, r, NULL) < 0)
                 return; /* the slow check will see */
-        if (!p->verdict.current) {
-                tell_problem(p);
-        } else if (p->ends >= PODMAN_ENDS_MAX) {
-                p->ends = 0;
-                tell_ended(p, "a container keeps ending and being restarted");
+        const char *container = *p->verdict.container ? p->verdict.container : p->ended;
+        if (*container) {
+                /* Its last words, before telling. */
+                begin_arguments(p, &a);
+                add(&a, "logs");
+                add_option(&a, "--tail", "1");
+                add(&a, container);
+                p->looking = run(p, &a, PODMAN_COMMAND_MS, last_line_known, NULL) == 0;
+                p->ended[0] = '\0';
         }
+        if (!p->looking)
+                tell(p);
+}
+
+static void podman_last_output(struct driver_part *part, char *out, size_t size) {
+        (void)snprintf(out, size, "%s", ((struct podman_part *)part)->last_line);
 }
 
 static void look_due(void *arg) {
         struct podman_part *p = arg;
-        if (p->steps || p->looking || !p->unit)
+        if (!p->unit)
                 return;
+        if (p->steps || p->looking) {
+                loop_timer_set(p->look, PODMAN_LOOK_MS);
+                return;
+        }
         p->looking = start_look(p, looked, NULL) == 0;
 }
 
@@ -640,7 +664,11 @@ static void look_due(void *arg) {
 static struct driver_part *podman_free(struct driver_part *part) {
         struct podman_part *p = (struct podman_part *)part;
         unwatch(p);
-        command_free(p->command);
+        /* Busy parts are freed only when the agent ends. */
+        if (p->steps)
+                command_abandon(p->command);
+        else
+                command_free(p->command);
         if (p->settle)
                 loop_timer_free(p->settle);
         if (p->look)
@@ -718,5 +746,6 @@ const struct driver podman_driver = {
         .stop = podman_stop,
         .remove = podman_remove,
         .check = podman_check,
+        .last_output = podman_last_output,
         .part_free = podman_free,
 };
