@@ -166,11 +166,9 @@ static int fill_from_model(struct plan_state *s, struct err **err) {
         for (size_t i = 0; i < m->n_nodes; i++) {
                 const struct fleet_node *from = &m->nodes[i];
                 const struct fleet_spec *owner = NULL;
-                struct plan_node *n = &s->nodes[s->n_nodes];
+                struct plan_node *n = &s->nodes[s->n_nodes++];
                 *n = (struct plan_node){
                         .name = from->name, .labels = from->labels, .variables = from->variables};
-                s->inventory[s->n_nodes++] =
-                        (struct fleet_node){from->name, from->labels, from->variables, {0}};
                 if (fleet_model_owner(m, &from->labels, &owner) != 1)
                         continue;
                 const struct binding b = {from->name, from->labels, from->variables};
