@@ -407,7 +407,7 @@ static void print_zsh(FILE *f, const struct program_spec *p) {
                         zsh_words(f, p, group);
                         fputs(" )\n                _describe command commands\n                ;;\n", f);
                 }
-        fputs("        '')\n                if [[ $words[CURRENT] == -* ]]; then\n", f);
+        fputs("        '')\n                if [[ $words[CURRENT] == -* ]] || ((i > CURRENT)); then\n", f);
         zsh_command(f, p, fallback);
         fputs("                else\n                commands=(", f);
         zsh_words(f, p, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* program_main() of base/options.h: from argv to a command that runs. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "base/fs.h"
@@ -311,12 +312,20 @@ static int run_help_words(const struct program_spec *p, int argc, char **argv, i
         return EXIT_SUCCESS;
 }
 
-/* What was printed must have arrived: `skerry get nodes > /dev/full` is a failure. */
+/* Is the pipe's other end closed? Asked of the pipe, because errno is from an earlier write, if from any. */
+static bool reader_is_gone(int fd) {
+        struct pollfd p = {.fd = fd};
+        return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
+/* What was printed must have arrived: `skerry get nodes > /dev/full` is a failure. A reader that has seen
+ * enough, as in `| head`, is none. */
 static int finish_output(const struct program_spec *p, int code) {
-        bool failed = fflush(stdout) != 0 || ferror(stdout);
-        if (!failed || errno == EPIPE)
+        bool failed = fflush(stdout) != 0;
+        int error = failed ? errno : EIO;
+        if ((!failed && !ferror(stdout)) || error == EPIPE || reader_is_gone(STDOUT_FILENO))
                 return code;
-        fprintf(stderr, "%s: write to standard output: %s\n", p->name, strerror(errno));
+        fprintf(stderr, "%s: write to standard output: %s\n", p->name, strerror(error));
         return code == EXIT_SUCCESS ? EXIT_FAILURE : code;
 }
 
