@@ -206,7 +206,9 @@ static void on_signal(void *arg, int signal) {
                 relay_stop(arg, 0);
 }
 
-static int run_with(struct loop *l, const struct run_settings *s, struct err **err) {
+/* Frees the loop when the relay has run. */
+static int run_with(struct loop **loop, const struct run_settings *s, struct err **err) {
+        struct loop *l = *loop;
         struct identity *identity = NULL;
         struct relay *relay = NULL;
         struct relay_options o = {.state = s->state, .listen = s->listen};
@@ -237,6 +239,8 @@ static int run_with(struct loop *l, const struct run_settings *s, struct err **e
                 return r;
         (void)loop_on_signals(l, on_signal, relay);
         r = loop_run(l);
+        relay_close(relay);
+        *loop = loop_free(l);
         relay_free(relay);
         return r;
 }
@@ -251,7 +255,7 @@ static int run_relay(void *arg, char **arguments, size_t n_arguments) {
         log_init("skerry-relay", level);
         if (lock_state(s->state, &lock, &err) < 0 || loop_new(&l, &err) < 0)
                 return fail(err);
-        int r = run_with(l, s, &err);
+        int r = run_with(&l, s, &err);
         if (r == -ECANCELED) /* a signal during the enrolment */
                 return 0;
         if (r < 0) {

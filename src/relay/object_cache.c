@@ -44,7 +44,8 @@ struct fetch {
         struct object_writer *writer;
         struct loop_timer *retry;
         struct backoff backoff;
-        uint64_t offset; /* bytes in the writer */
+        uint64_t offset;        /* bytes in the writer */
+        uint64_t offset_before; /* when the last attempt began */
         int attempts;
         int write_error;
         bool working; /* a worker has it */
@@ -125,8 +126,13 @@ static void on_committed(void *arg) {
         finish(f, f->result);
 }
 
+/* A link that breaks takes the transfers on it along: one that had got somewhere waits for the link to come
+ * back, a few times, and counts afresh with every byte that it gets. */
 static void try_again(struct fetch *f) {
-        if (++f->attempts >= ATTEMPTS_MAX || !upstream_is_up(f->cache->upstream)) {
+        if (f->offset > f->offset_before)
+                f->attempts = 0;
+        f->offset_before = f->offset;
+        if (++f->attempts >= ATTEMPTS_MAX || (f->offset == 0 && !upstream_is_up(f->cache->upstream))) {
                 finish(f, -EHOSTUNREACH);
                 return;
         }
@@ -177,7 +183,7 @@ static void start_transfer(void *arg) {
         struct object_cache *c = f->cache;
         char path[sizeof("/edge/v1/objects/sha256/") + SHA256_HEX_SIZE], range[64], condition[96];
         if (!upstream_is_up(c->upstream)) {
-                finish(f, -EHOSTUNREACH);
+                try_again(f);
                 return;
         }
         snprintf(path, sizeof(path), "/edge/v1/objects/sha256/%s", f->sha256);

@@ -445,6 +445,7 @@ int relay_start(struct loop *l, const struct relay_options *o, struct identity *
         if (result >= 0)
                 result = open_edge(r, err);
         if (result < 0) {
+                relay_close(r);
                 relay_free(r);
                 return result;
         }
@@ -459,8 +460,7 @@ int relay_start(struct loop *l, const struct relay_options *o, struct identity *
         return 0;
 }
 
-/* What calls the loop's things is ended before the loop is. */
-static void close_parts(struct relay *r) {
+void relay_close(struct relay *r) {
         r->stopping = true;
         r->renewal = renewal_free(r->renewal);
         r->objects = object_cache_free(r->objects);
@@ -472,7 +472,7 @@ static void close_parts(struct relay *r) {
 static void on_edge_stopped(void *arg) {
         struct relay *r = arg;
         r->edge = NULL;
-        close_parts(r);
+        relay_close(r);
         loop_stop(r->loop, r->exit_code);
 }
 
@@ -489,7 +489,6 @@ void relay_stop(struct relay *r, int exit_code) {
 struct relay *relay_free(struct relay *r) {
         if (!r)
                 return NULL;
-        close_parts(r);
         report_queue_free(r->reports);
         assignment_cache_free(r->assignments);
         revocations_free(r->revoked);

@@ -19,5 +19,7 @@ int relay_start(struct loop *l, const struct relay_options *o, struct identity *
                 struct err **err);
 /* Lets the nodes go and then stops the loop. */
 void relay_stop(struct relay *r, int exit_code);
-/* After the loop has ended. */
+/* Takes everything off the loop, which has ended or will not run again. */
+void relay_close(struct relay *r);
+/* After relay_close() and loop_free(): until then the worker pool may still read what this frees. */
 struct relay *relay_free(struct relay *r);
