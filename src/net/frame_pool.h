@@ -6,6 +6,8 @@
 
 #include "base/macros.h"
 
+#define FRAME_BUFFER_BYTES (5 * 4096) /* 16 KB of payload, a header and the padding byte, in whole pages */
+
 struct frame_pool;
 
 struct frame_pool *frame_pool_new(uint32_t count) _must_use_; /* NULL: no memory */

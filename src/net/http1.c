@@ -470,7 +470,11 @@ static void http1_body_wanted(struct http_exchange *x) {
 }
 
 static void http1_abort(struct http_exchange *x) {
-        x->connection->failed = true; /* cut off is how HTTP/1.1 says that an answer is not whole */
+        struct http_connection *c = x->connection;
+        if (x->response == RESPONSE_SENT)
+                c->closing = c->linger = true; /* only the request did not come to its end */
+        else
+                c->failed = true; /* cut off is how HTTP/1.1 says that an answer is not whole */
 }
 
 /* The answer is out. Is the request, too? Then the next one has its turn. */
@@ -482,8 +486,10 @@ static void exchange_sent(struct http_connection *c) {
                 unread && ((x->body_length != HTTP_LENGTH_UNKNOWN && x->body_length > HTTP_DISCARD_MAX) ||
                            x->discarded >= HTTP_DISCARD_MAX);
         x->response = RESPONSE_SENT;
-        if (unread && h->keep_alive && !long_rest && h->state != INPUT_STOPPED)
+        if (unread && h->keep_alive && !long_rest && h->state != INPUT_STOPPED) {
+                http_connection_expect(c, HTTP_REST_MS);
                 return; /* the rest is read and dropped; produce() comes here again */
+        }
         h->current = NULL;
         http_exchange_end(x);
         if (unread || !h->keep_alive) {

@@ -111,12 +111,14 @@ static void *allocate_zeroed(size_t n, size_t size, void *arg) {
 
 static void *reallocate(void *p, size_t size, void *arg) {
         struct http2 *h = arg;
-        if (!p || p != h->frame_buffer)
+        if (!p)
+                return allocate(size, arg);
+        if (p != h->frame_buffer)
                 return realloc(p, size);
         void *moved = malloc(size); /* does not happen with today's nghttp2 */
         if (!moved)
                 return NULL;
-        memcpy(moved, p, MIN(size, (size_t)16384));
+        memcpy(moved, p, MIN(size, (size_t)FRAME_BUFFER_BYTES));
         release(p, arg);
         return moved;
 }
@@ -353,13 +355,13 @@ static void http2_body_wanted(struct http_exchange *x) {
 }
 
 static void http2_abort(struct http_exchange *x) {
+        uint32_t reason = x->response == RESPONSE_NONE   ? NGHTTP2_INTERNAL_ERROR
+                          : x->response == RESPONSE_SENT ? NGHTTP2_NO_ERROR
+                                                         : NGHTTP2_CANCEL;
         (void)nghttp2_submit_rst_stream(http2_of(x->connection)->session, NGHTTP2_FLAG_NONE, x->stream,
-                                        x->response == RESPONSE_NONE ? NGHTTP2_INTERNAL_ERROR
-                                                                     : NGHTTP2_CANCEL);
+                                        reason);
 }
 
-/* Once the whole answer is out, what may still come of the request is of no use (RFC 9113 section 8.1). A
- * short rest is read and dropped all the same: clients like that better than a reset. */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
         struct http2 *h = arg;
         if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR) {
@@ -373,12 +375,11 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         struct http_exchange *x = exchange_of(session, frame->hd.stream_id);
         if (!x)
                 return 0;
+        /* What still comes of the request is dropped up to a limit; a peer that insists is reset a little
+         * later (RFC 9113 section 8.1). At once would be allowed, but some clients then lose the answer. */
         x->response = RESPONSE_SENT;
-        bool long_rest = (x->body_length != HTTP_LENGTH_UNKNOWN && x->body_length > HTTP_DISCARD_MAX) ||
-                         x->discarded > HTTP_DISCARD_MAX || x->expects_continue;
-        if (!x->body_ended && long_rest)
-                (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                                                NGHTTP2_NO_ERROR);
+        if (!x->body_ended)
+                http_connection_expect(h->connection, HTTP_REST_MS);
         return 0;
 }
 

@@ -23,6 +23,7 @@
 #define HTTP_RESPONSE_FIELDS_MAX 24
 /* A request body that nobody wants is read to its end, so that the connection can go on, up to here. */
 #define HTTP_DISCARD_MAX (64 * 1024)
+#define HTTP_REST_MS 2000 /* and this much patience with it, once the answer is out */
 /* Bodies held in memory for handlers: of one connection, and of the whole server. Past it: 503. */
 #define HTTP_HELD_PER_CONNECTION ((size_t)8 << 20)
 #define HTTP_HELD_PER_SERVER ((size_t)256 << 20)

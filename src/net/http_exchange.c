@@ -180,26 +180,28 @@ void http_exchange_start(struct http_exchange *x, int refusal) {
                 m.route->handler(x, s->arg);
 }
 
+static msec_t body_deadline(const struct http_exchange *x) {
+        msec_t patience = x->connection->service->limits.body_ms;
+        if (x->body_ended || x->body_mode == BODY_UNCLAIMED || x->body_paused)
+                return INT64_MAX;
+        return x->body_at + (x->response == RESPONSE_SENT ? MIN(patience, (msec_t)HTTP_REST_MS) : patience);
+}
+
+static msec_t write_deadline(const struct http_exchange *x) {
+        return http_queue_len(&x->out) > 0 ? x->write_at + x->connection->service->limits.write_ms
+                                           : INT64_MAX;
+}
+
 msec_t http_exchange_deadline(const struct http_exchange *x) {
-        const struct http_limits *l = &x->connection->service->limits;
-        msec_t at = INT64_MAX;
-        if (!x->body_ended && x->body_mode != BODY_UNCLAIMED && !x->body_paused)
-                at = x->body_at + l->body_ms;
-        if (http_queue_len(&x->out) > 0)
-                at = MIN(at, x->write_at + l->write_ms);
-        return at;
+        return x->aborted ? INT64_MAX : MIN(body_deadline(x), write_deadline(x));
 }
 
 void http_exchange_expire(struct http_exchange *x, msec_t now) {
-        const struct http_limits *l = &x->connection->service->limits;
-        if (http_queue_len(&x->out) > 0 && x->write_at + l->write_ms <= now) {
+        if (write_deadline(x) <= now)
                 http_abort(x);
+        else if (body_deadline(x) > now)
                 return;
-        }
-        if (x->body_ended || x->body_mode == BODY_UNCLAIMED || x->body_paused ||
-            x->body_at + l->body_ms > now)
-                return;
-        if (x->response == RESPONSE_NONE)
+        else if (x->response == RESPONSE_NONE)
                 http_respond_error(x, 408, "timeout", "the request's body did not come in time");
         else
                 http_abort(x);

@@ -398,10 +398,21 @@ char *tls_peer_serial(SSL *ssl) {
         return text;
 }
 
+static void empty_stack(STACK_OF(X509) * s) {
+        while (s && sk_X509_num(s) > 0)
+                X509_free(sk_X509_pop(s));
+}
+
 void tls_forget_peer(SSL *ssl) {
-        /* The stack belongs to the session, which only ever reads it again to make a ticket out of the leaf
-         * (on a server the leaf is not in it), and tickets went out with the handshake. */
-        STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
-        while (chain && sk_X509_num(chain) > 0)
-                X509_free(sk_X509_pop(chain));
+        /* OpenSSL has no call for this. The stacks are the connection's own and are only ever read again to
+         * make a ticket (out of the leaf alone, on a server) or for callers who ask for them; tickets went
+         * out with the handshake. */
+        empty_stack(SSL_get_peer_cert_chain(ssl));
+        empty_stack(SSL_get0_verified_chain(ssl));
+        /* The leaf must stay, but its decoded key, 2 KB with the curve, may be one that is there anyway. */
+        X509 *leaf = SSL_get0_peer_certificate(ssl);
+        EVP_PKEY *ours = SSL_get_privatekey(ssl);
+        if (leaf && ours)
+                (void)X509_set_pubkey(leaf, ours);
+        ERR_clear_error();
 }
