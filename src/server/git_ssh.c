@@ -84,7 +84,8 @@ bool git_ssh_url_parse(const char *url, char **ret_user, char **ret_host, char *
         if (is_url && str_has_prefix(where, "/~")) /* ssh://host/~user/x is relative to a home */
                 memmove(where, where + 1, strlen(where));
         uint64_t number;
-        if (!where || !*where || *where == '-' || !is_safe_word(name) || (user && !is_safe_word(user)) ||
+        if (!where || !*where || *where == '-' || *where == ':' || !is_safe_word(name) ||
+            (user && !is_safe_word(user)) ||
             (port && (str_to_u64(port, &number) < 0 || number == 0 || number > 65535)))
                 return false;
         *ret_user = TAKE_PTR(user);
