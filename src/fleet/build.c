@@ -186,11 +186,11 @@ static void build_files_app(const struct app_entry *e, struct app_spec *app) {
  * will decode, and what a node would refuse never leaves the compiler. */
 
 static int build_revision(struct compiler *c, const struct fleet_entry *f, struct fleet_spec *spec) {
-        _cleanup_(revision_freep) struct revision *draft = calloc(1, sizeof *draft);
+        _cleanup_(revision_freep) struct revision *draft = revision_new();
         _cleanup_(err_freep) struct err *err = NULL;
         int r = 0;
 
-        if (!draft || !(draft->arena = arena_new(0)))
+        if (!draft)
                 return no_memory(c);
         draft->fleet = spec->name;
         draft->variables = f->document->fleet->template_.variables;

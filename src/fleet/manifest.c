@@ -72,7 +72,7 @@ static void report_unknown(struct schema_decoder *d, const struct value_pair *p,
         char suggestion[SUGGESTION_SIZE];
         size_t n = 0;
 
-        for (; fields[n].name && n < NAMES_MAX; n++)
+        for (; n < NAMES_MAX && fields[n].name; n++)
                 names[n] = fields[n].name;
         if (suggest_nearest(p->key, names, n, suggestion, sizeof suggestion))
                 schema_error(d, &p->key_position, suggestion, "unknown field \"%.80s\" in %s", p->key,

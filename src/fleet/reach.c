@@ -101,20 +101,22 @@ static int reach_nodes(struct compiler *c, const struct fleet_entry **owners, st
                         else if (note_overlap(c, overlaps, owners[j], f, &c->nodes[j]) < 0)
                                 return -ENOMEM;
                 }
-                if (f->n_nodes == 0 && c->n_nodes > 0)
+                if (f->n_nodes == 0 && n_labelled > 0)
                         compiler_warning(c, &f->document->fleet->selector.where, NULL,
-                                         "fleet \"%s\" selects none of the %zu known nodes",
-                                         f->document->metadata.name.text, c->n_nodes);
+                                         "fleet \"%s\" selects none of the %zu known node%s",
+                                         f->document->metadata.name.text, n_labelled,
+                                         n_labelled == 1 ? "" : "s");
         }
         return 0;
 }
 
+/* A node without labels in Git gets them elsewhere. */
 static void report_unowned(struct compiler *c, const struct fleet_entry *const *owners) {
         struct node_list unowned = {0};
         char names[NAMES_TEXT_SIZE];
 
         for (size_t i = 0; i < c->n_nodes; i++)
-                if (!owners[i] && c->nodes[i].where.file)
+                if (!owners[i] && c->nodes[i].where.file && c->nodes[i].labels.n > 0)
                         node_list_add(&unowned, &c->nodes[i]);
         for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n; i++)
                 if (c->fleets[i].document->broken)
@@ -225,6 +227,14 @@ static const char *suggest_reference(struct compiler *c, const struct fleet_entr
         return buf;
 }
 
+/* A declared node may get the labels by which a fleet selects it elsewhere: from its join token. */
+static bool any_node_sets(const struct compiler *c, const char *variable) {
+        for (size_t i = 0; i < c->n_nodes; i++)
+                if (pairs_get(&c->nodes[i].variables, variable))
+                        return true;
+        return false;
+}
+
 /* A label that the selector does not demand, or a variable that the fleet does not set: do the nodes have it?
  */
 static void check_usage(struct compiler *c, const struct fleet_entry *f, const struct usage *u) {
@@ -249,14 +259,14 @@ static void check_usage(struct compiler *c, const struct fleet_entry *f, const s
                                        suggest_reference(c, f, u->name, way_out, sizeof way_out),
                                        "${%s} is not known on %s of fleet \"%s\"", u->name,
                                        node_list_text(&missing, names), f->document->metadata.name.text);
-        } else if (f->n_nodes == 0 && variable) {
+        } else if (f->n_nodes == 0 && variable && !any_node_sets(c, variable)) {
                 /* Nodes that nobody declared have no variables, so none could ever know it. */
                 for (size_t i = 0; i < u->n; i++)
                         compiler_error(c, &u->places[i],
                                        suggest_reference(c, f, u->name, way_out, sizeof way_out),
-                                       "${%s} is set neither by fleet \"%s\" nor by a node that it selects",
-                                       u->name, f->document->metadata.name.text);
-        } else if (f->n_nodes == 0) {
+                                       "${%s} is set neither by fleet \"%s\" nor by any known node", u->name,
+                                       f->document->metadata.name.text);
+        } else if (f->n_nodes == 0 && label) {
                 for (size_t i = 0; i < u->n; i++)
                         compiler_warning(c, &u->places[i],
                                          suggest_reference(c, f, u->name, way_out, sizeof way_out),

@@ -355,6 +355,24 @@ static void test_inventory(void **state) {
         memory_tree_done(&t);
 }
 
+/* Declared for its variable, while its labels come with its join token: offline that is not known. */
+static void test_labels_from_elsewhere(void **state) {
+        struct fleet_model *m = compile("=== all.yaml\n"
+                                        "apiVersion: skerry/v1alpha1\n"
+                                        "kind: Fleet\n"
+                                        "metadata: {name: f}\n"
+                                        "spec:\n"
+                                        "  selector: {matchLabels: {role: edge}}\n"
+                                        "  template: {files: [{path: /a, content: \"${vars.port}\"}]}\n"
+                                        "---\n"
+                                        "apiVersion: skerry/v1alpha1\n"
+                                        "kind: Node\n"
+                                        "metadata: {name: n1}\n"
+                                        "spec: {variables: {port: \"1\"}}\n");
+        assert_diagnostics(m, "");
+        fleet_model_free(m);
+}
+
 /* ---- The cache */
 
 static void test_cache(void **state) {
@@ -599,6 +617,7 @@ int main(void) {
                 cmocka_unit_test(test_digest_depends_on_meaning_alone),
                 cmocka_unit_test(test_numbers_in_manifests),
                 cmocka_unit_test(test_inventory),
+                cmocka_unit_test(test_labels_from_elsewhere),
                 cmocka_unit_test(test_cache),
                 cmocka_unit_test(test_cached_faults_are_told_again),
                 cmocka_unit_test(test_large_files),

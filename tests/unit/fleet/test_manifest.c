@@ -90,8 +90,8 @@ static void test_objects(void **state) {
         assert_string_equal(p->references[1].name, "vars.port");
         assert_int_equal(p->references[1].where.line, 8);
         assert_int_equal(p->references[1].where.column, 46);
-        const json_t *container =
-                json_array_get(json_object_get(json_object_get(p->manifest.objects[0].json, "spec"), "containers"), 0);
+        const json_t *container = json_array_get(
+                json_object_get(json_object_get(p->manifest.objects[0].json, "spec"), "containers"), 0);
         const json_t *limits = json_object_get(json_object_get(container, "resources"), "limits");
         assert_string_equal(json_string_value(json_object_get(limits, "cpu")),
                             "0.5"); /* revisions hold no fractions */
