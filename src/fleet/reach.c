@@ -83,6 +83,10 @@ static void report_overlaps(struct compiler *c, const struct table *overlaps) {
 }
 
 static int reach_nodes(struct compiler *c, const struct fleet_entry **owners, struct table *overlaps) {
+        size_t n_labelled = 0;
+
+        for (size_t i = 0; i < c->n_nodes; i++)
+                n_labelled += c->nodes[i].labels.n > 0;
         for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n; i++) {
                 struct fleet_entry *f = &c->fleets[i];
                 const struct selector *selector = &f->document->fleet->selector.selector;
