@@ -178,10 +178,10 @@ static bool read_head(struct head_reader *r, http_parser *parser, const char *p,
         if (HTTP_PARSER_ERRNO(parser) != HPE_OK || used != n || parser->method == HTTP_CONNECT)
                 return false;
         bool old = parser->http_major == 1 && parser->http_minor == 0;
-        if (parser->http_major != 1)
+        if (parser->http_major > 1)
                 r->refusal = 505;
-        else if (r->hosts > 1 || (r->hosts == 0 && !old) || r->lengths > 1 || r->encodings > 1 ||
-                 (r->encodings && (r->lengths || old || !r->chunked)))
+        else if (parser->http_major == 0 || r->hosts > 1 || (r->hosts == 0 && !old) || r->lengths > 1 ||
+                 r->encodings > 1 || (r->encodings && (r->lengths || old || !r->chunked)))
                 return false;
         return true;
 }
