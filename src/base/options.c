@@ -214,33 +214,36 @@ static int read_line(const struct option_spec *options, void *settings, char *li
         return options_set(options, settings, key, value, err);
 }
 
-int options_read_file(const struct option_spec *options, void *settings, const char *path, struct err **err) {
-        _cleanup_(x_freep) char *text = NULL;
-        size_t len;
-        int r = file_read(path, FILE_LIMIT, &text, &len, err);
-        if (r < 0)
-                return r;
+int options_read_text(const struct option_spec *options, void *settings, const char *name, const char *text,
+                      size_t len, struct err **err) {
         if (memchr(text, '\0', len))
-                return err_set(err, EINVAL, "%s: not a text file", path);
-
+                return err_set(err, EINVAL, "%s: not a text file", name);
         size_t n = 0;
         for (const struct option_spec *o = options; o && o->name; o++)
                 n++;
+        _cleanup_(x_freep) char *copy = str_dup_n(text, len);
         _cleanup_(x_freep) bool *seen = calloc(n + 1, sizeof(*seen));
-        if (!seen)
-                return err_set_errno(err, ENOMEM, "read %s", path);
+        if (!copy || !seen)
+                return err_set_errno(err, ENOMEM, "read %s", name);
         unsigned number = 1;
-        for (char *line = text, *next; line; line = next, number++) {
+        for (char *line = copy, *next; line; line = next, number++) {
                 next = strchr(line, '\n');
                 if (next)
                         *next++ = '\0';
-                r = read_line(options, settings, line, seen, err);
+                int r = read_line(options, settings, line, seen, err);
                 if (r < 0) {
-                        (void)err_wrap(err, "%s:%u", path, number);
+                        (void)err_wrap(err, "%s:%u", name, number);
                         return r;
                 }
         }
         return 0;
+}
+
+int options_read_file(const struct option_spec *options, void *settings, const char *path, struct err **err) {
+        _cleanup_(x_freep) char *text = NULL;
+        size_t len;
+        int r = file_read(path, FILE_LIMIT, &text, &len, err);
+        return r < 0 ? r : options_read_text(options, settings, path, text, len, err);
 }
 
 int options_read_environment(const struct option_spec *options, void *settings, const char *prefix,

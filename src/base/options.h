@@ -93,6 +93,9 @@ int options_set(const struct option_spec *options, void *settings, const char *n
 /* "key: value" lines, '#' comments, values may be quoted; unknown and repeated keys are errors with file:line
  * and the nearest key (lists are given by repeating their key). */
 int options_read_file(const struct option_spec *options, void *settings, const char *path, struct err **err);
+/* The same for text that is at hand; name stands for it in errors. */
+int options_read_text(const struct option_spec *options, void *settings, const char *name, const char *text,
+                      size_t len, struct err **err);
 /* PREFIX_NAME for each option; lists are comma separated; empty values count as not given. */
 int options_read_environment(const struct option_spec *options, void *settings, const char *prefix,
                              struct err **err);

@@ -322,11 +322,12 @@ static bool reader_is_gone(int fd) {
  * enough, as in `| head`, is none. */
 static int finish_output(const struct program_spec *p, int code) {
         bool failed = fflush(stdout) != 0;
-        int error = failed ? errno : EIO;
+        int error = failed ? errno : 0; /* 0: an earlier write failed, nobody knows any more of what */
         if ((!failed && !ferror(stdout)) || error == EPIPE || reader_is_gone(STDOUT_FILENO))
                 return code;
-        fprintf(stderr, "%s: write to standard output: %s\n", p->name, strerror(error));
-        return code == EXIT_SUCCESS ? EXIT_FAILURE : code;
+        fprintf(stderr, "%s: standard output cannot be written%s%s\n", p->name, error ? ": " : "",
+                error ? strerror(error) : "");
+        return EXIT_FAILURE;
 }
 
 int program_main(const struct program_spec *p, void *global_settings, int argc, char **argv) {
