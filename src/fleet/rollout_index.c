@@ -25,13 +25,18 @@ msec_t rollout_member_wake(const struct rollout *r, const struct rollout_member 
 
 /* ---- the heap */
 
+/* Ties go by index, so that the order does not depend on how the heap came about. */
+static bool is_before(const struct rollout_index *x, uint32_t a, uint32_t b) {
+        return x->wake[a] != x->wake[b] ? x->wake[a] < x->wake[b] : a < b;
+}
+
 static void heap_set(struct rollout_index *x, size_t at, uint32_t member) {
         x->heap[at] = member;
         x->position[member] = (uint32_t)at;
 }
 
 static void heap_up(struct rollout_index *x, size_t at, uint32_t member) {
-        for (; at > 0 && x->wake[x->heap[(at - 1) / 2]] > x->wake[member]; at = (at - 1) / 2)
+        for (; at > 0 && is_before(x, member, x->heap[(at - 1) / 2]); at = (at - 1) / 2)
                 heap_set(x, at, x->heap[(at - 1) / 2]);
         heap_set(x, at, member);
 }
@@ -41,9 +46,9 @@ static void heap_down(struct rollout_index *x, size_t at, uint32_t member) {
                 size_t child = 2 * at + 1;
                 if (child >= x->n_heap)
                         break;
-                if (child + 1 < x->n_heap && x->wake[x->heap[child + 1]] < x->wake[x->heap[child]])
+                if (child + 1 < x->n_heap && is_before(x, x->heap[child + 1], x->heap[child]))
                         child++;
-                if (x->wake[x->heap[child]] >= x->wake[member])
+                if (!is_before(x, x->heap[child], member))
                         break;
                 heap_set(x, at, x->heap[child]);
                 at = child;
@@ -57,7 +62,7 @@ static void heap_remove(struct rollout_index *x, uint32_t member) {
         uint32_t last = x->heap[--x->n_heap];
         if (last == member)
                 return;
-        if (at > 0 && x->wake[x->heap[(at - 1) / 2]] > x->wake[last])
+        if (at > 0 && is_before(x, last, x->heap[(at - 1) / 2]))
                 heap_up(x, at, last);
         else
                 heap_down(x, at, last);
@@ -215,7 +220,7 @@ bool rollout_is_consistent(const struct rollout *r) {
                     (x->position[i] == NOWHERE) != (kept->position[i] == NOWHERE) || kept->touched[i])
                         return false;
         for (size_t i = 1; i < kept->n_heap; i++)
-                if (kept->wake[kept->heap[(i - 1) / 2]] > kept->wake[kept->heap[i]])
+                if (is_before(kept, kept->heap[i], kept->heap[(i - 1) / 2]))
                         return false;
         for (size_t i = 0; i < kept->n_heap; i++)
                 if (kept->position[kept->heap[i]] != i)

@@ -36,7 +36,7 @@ static bool member_may_become(const struct rollout_member *m, enum member_state 
 }
 
 static bool is_report(enum member_state state) {
-        return (REPORTED >> state) & 1u;
+        return (unsigned)state <= MEMBER_DEFERRED && ((REPORTED >> state) & 1u);
 }
 
 /* ---- effects */

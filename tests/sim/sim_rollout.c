@@ -153,8 +153,8 @@ static void run(struct sim *s, uint64_t seed, size_t n_nodes) {
         s->now = SIM_START;
         s->calm = false;
         s->rollout_number = 0;
-        s->crash_odds = sim_chance(s, 0.7) ? 150 + (int)(n_nodes / 4) : 0;
-        s->check_odds = 1 + (int)(n_nodes / 60);
+        s->crash_odds = sim_chance(s, 0.7) ? 150 + (n_nodes > 1000 ? 2 * (int)n_nodes : 0) : 0;
+        s->check_odds = n_nodes > 1000 ? (int)n_nodes / 10 : 1;
         sim_fleet_init(s, n_nodes);
         sim_server_begin(s);
         for (size_t actions = prng_below(&s->random, 12); actions > 0 && s->now < SIM_START + CHAOS;
