@@ -58,10 +58,13 @@ static const struct {
  * still that stream does our output end in the journal. */
 static bool stderr_is_journal(void) {
         const char *stream = getenv("JOURNAL_STREAM");
-        unsigned long long device, inode;
-        char tail;
+        uint64_t device, inode;
         struct stat st;
-        if (!stream || sscanf(stream, "%llu:%llu%c", &device, &inode, &tail) != 2)
+        const char *colon = stream ? strchr(stream, ':') : NULL;
+        if (!colon)
+                return false;
+        _cleanup_(x_freep) char *first = str_dup_n(stream, (size_t)(colon - stream));
+        if (!first || str_to_u64(first, &device) < 0 || str_to_u64(colon + 1, &inode) < 0)
                 return false;
         return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == (dev_t)device && st.st_ino == (ino_t)inode;
 }

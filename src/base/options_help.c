@@ -272,7 +272,7 @@ static void roff(FILE *f, const char *s, size_t len) {
                 case '~': fputs("\\(ti", f); break;
                 case '^': fputs("\\(ha", f); break;
                 case '`': fputs("\\(ga", f); break;
-                case '\'': fputs(first ? "\\(aq" : "\\(aq", f); break;
+                case '\'': fputs("\\(aq", f); break;
                 default: fputc(s[i], f); break;
                 }
         }

@@ -226,8 +226,10 @@ static int read_config(const struct program_spec *p, const struct option_set *se
                 if (r < 0)
                         return r;
                 const char *now = *(char **)(void *)((char *)set->settings + o->offset);
-                if (now && !str_eq(now, o->fallback))
-                        path = variable = str_dup(now);
+                if (now && !str_eq(now, o->fallback)) {
+                        variable = str_dup(now);
+                        path = variable;
+                }
         }
         if (!path && (!o->fallback || access(o->fallback, F_OK) != 0))
                 return 0;
@@ -355,7 +357,7 @@ int program_main(const struct program_spec *p, void *global_settings, int argc, 
         if (word < argc && str_eq(argv[word], "help") && !find_command(p, "help", NULL))
                 return finish_output(p, run_help_words(p, argc, argv, word));
 
-        struct selection s;
+        struct selection s = {0};
         if (select_command(p, argc, argv, &s, &err) < 0)
                 return usage_error(p, NULL, err);
         if (help) {

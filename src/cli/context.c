@@ -104,7 +104,7 @@ int context_file_load(const char *path, struct context_file *ret, struct err **e
         size_t len;
         if (!f.path)
                 return err_set_errno(err, ENOMEM, "read %s", path);
-        if (access(path, F_OK) == 0) {
+        if (access(f.path, F_OK) == 0) {
                 _cleanup_(arena_freep) struct arena *arena = arena_new(0);
                 struct value **documents = NULL;
                 size_t n = 0;

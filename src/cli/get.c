@@ -249,7 +249,6 @@ static void on_signal(void *arg, int number) {
 }
 
 static int watch(struct get *g) {
-        _cleanup_(err_freep) struct err *err = NULL;
         struct watch w = {
                 .get = g, .shown = table_new(free), .widths = calloc(g->kind->n_columns, sizeof(size_t))};
         const struct api_stream_handler handler = {on_event, on_open, on_lost, on_end, &w};
