@@ -207,10 +207,28 @@ static struct http_exchange *exchange_of(nghttp2_session *session, int32_t strea
         return stream ? nghttp2_session_get_stream_user_data(session, stream) : NULL;
 }
 
+/* Every frame passes here, those too that nghttp2 ignores. */
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg) {
         struct http2 *h = arg;
-        if (hd->type == NGHTTP2_CONTINUATION && ++h->continuations > CONTINUATIONS_MAX)
-                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        switch (hd->type) {
+        case NGHTTP2_HEADERS:
+        case NGHTTP2_WINDOW_UPDATE: break;
+        case NGHTTP2_DATA:
+                if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
+                        count_control(h);
+                break;
+        case NGHTTP2_PING:
+        case NGHTTP2_SETTINGS:
+                if (!(hd->flags & NGHTTP2_FLAG_ACK))
+                        count_control(h);
+                break;
+        case NGHTTP2_RST_STREAM: count_reset(h); break;
+        case NGHTTP2_CONTINUATION:
+                if (++h->continuations > CONTINUATIONS_MAX)
+                        return NGHTTP2_ERR_CALLBACK_FAILURE;
+                break;
+        default: count_control(h);
+        }
         return 0;
 }
 
@@ -227,26 +245,14 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
                 }
                 x = exchange_of(session, frame->hd.stream_id);
                 break;
-        case NGHTTP2_DATA:
-                x = exchange_of(session, frame->hd.stream_id);
-                if (frame->hd.length == 0 && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-                        count_control(h);
-                break;
-        case NGHTTP2_RST_STREAM: count_reset(h); return 0;
+        case NGHTTP2_DATA: x = exchange_of(session, frame->hd.stream_id); break;
         case NGHTTP2_PING:
-                if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
-                        count_control(h);
-                else if (h->going_since)
-                        /* What was under way when the first GOAWAY left has arrived by now. */
+                /* The answer to ours: what was under way when the first GOAWAY left has arrived by now. */
+                if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && h->going_since)
                         (void)nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE,
                                                     nghttp2_session_get_last_proc_stream_id(session),
                                                     NGHTTP2_NO_ERROR, NULL, 0);
                 return 0;
-        case NGHTTP2_SETTINGS:
-                if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
-                        count_control(h);
-                return 0;
-        case NGHTTP2_PRIORITY: count_control(h); return 0;
         default: return 0;
         }
         if (x && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
