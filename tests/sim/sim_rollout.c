@@ -10,7 +10,7 @@
 #include "sim.h"
 
 #define CHAOS (3 * HOUR)
-#define CALM (24 * HOUR)
+#define CALM (8 * HOUR)
 
 static uint64_t current_seed; /* for the message of a run that fails */
 
@@ -154,7 +154,7 @@ static void run(struct sim *s, uint64_t seed, size_t n_nodes) {
         s->calm = false;
         s->rollout_number = 0;
         s->crash_odds = sim_chance(s, 0.7) ? 150 + (n_nodes > 1000 ? 2 * (int)n_nodes : 0) : 0;
-        s->check_odds = n_nodes > 1000 ? (int)n_nodes / 10 : 1;
+        s->check_odds = n_nodes > 1000 ? (int)n_nodes / 5 : 3;
         sim_fleet_init(s, n_nodes);
         sim_server_begin(s);
         for (size_t actions = prng_below(&s->random, 12); actions > 0 && s->now < SIM_START + CHAOS;
