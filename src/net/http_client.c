@@ -39,6 +39,7 @@ struct http_client {
         struct tls_config *tls;
         char *user_agent;
         msec_t connect_ms, stall_ms;
+        bool direct, unverified;
         struct list pools;
         struct pool *current;
         struct list queued;    /* calls made from inside libcurl, which cannot take them there */
@@ -419,6 +420,8 @@ int http_client_new(struct loop *l, const struct http_client_options *o, struct 
         list_init(&c->cancelled);
         c->connect_ms = o->connect_ms > 0 ? o->connect_ms : DEFAULT_CONNECT_MS;
         c->stall_ms = o->stall_ms > 0 ? o->stall_ms : DEFAULT_STALL_MS;
+        c->direct = o->direct;
+        c->unverified = o->unverified && !o->tls;
         c->tls = o->tls ? tls_config_ref(o->tls) : NULL;
         c->user_agent = str_dup(o->user_agent ? o->user_agent : "skerry/" SKERRY_VERSION);
         int r = c->user_agent ? pool_new(c, &c->current, err) : err_set(err, ENOMEM, "out of memory");
@@ -623,6 +626,14 @@ static bool set_options(struct http_call *call, const struct http_request *q) {
         SET(CURLOPT_WRITEDATA, call);
         SET(CURLOPT_HEADERFUNCTION, on_header);
         SET(CURLOPT_HEADERDATA, call);
+        if (c->direct)
+                SET(CURLOPT_NOPROXY, "*");
+        if (c->unverified) {
+                SET(CURLOPT_SSL_VERIFYPEER, 0L);
+                SET(CURLOPT_SSL_VERIFYHOST, 0L);
+                SET(CURLOPT_CAINFO, NULL);
+                SET(CURLOPT_CAPATH, NULL);
+        }
         return ok && set_limits(call, q) && set_method(call, q) && (!tls || !c->tls || set_tls(call));
 }
 

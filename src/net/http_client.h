@@ -18,6 +18,9 @@ struct http_client_options {
         msec_t connect_ms;      /* 0: 15 s, TLS included */
         msec_t stall_ms;        /* 0: 60 s without a byte in either direction ends a call; calls with
                                    `streaming` are exempt */
+        /* For health checks of what runs on this very machine: */
+        bool direct;     /* no proxy, whatever the environment says */
+        bool unverified; /* without `tls`: an https peer's certificate is not looked at */
 };
 int http_client_new(struct loop *l, const struct http_client_options *o, struct http_client **ret,
                     struct err **err);
