@@ -8,7 +8,8 @@
 #include "server/memory.h"
 
 #define API_BODY_MAX ((size_t)256 * 1024)
-#define API_HOOK_MAX ((size_t)8 << 20) /* a push with many commits makes a long webhook */
+#define API_HOOK_MAX ((size_t)2 << 20) /* a push with many commits makes a long webhook */
+#define API_HOOKS_AT_ONCE 16           /* anybody may send one: so many are read at a time */
 
 /* Routes whose context is this need no token. */
 extern const char api_is_open[];

@@ -28,13 +28,20 @@ void api_relays_get(struct http_exchange *x, void *arg) {
 
 static void take_revocation(struct http_exchange *x, const char *text, size_t len, void *arg) {
         struct control *c = arg;
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct reason_body why = {0};
         struct relay *r = relay_of(c, x);
         json_t *body = r ? api_read_object(x, text, len) : NULL;
         if (!body)
                 return;
+        int k = body_reason(body, false, &why, &err);
+        if (k < 0)
+                api_answer_error(x, k, err);
+        else {
+                relays_revoke(c, r, why.reason, api_actor(c, x));
+                api_answer_after(c, x, 200, relay_json(c, r));
+        }
         json_decref(body);
-        relays_revoke(c, r);
-        api_answer_after(c, x, 200, relay_json(c, r));
 }
 
 void api_relays_revoke(struct http_exchange *x, void *arg) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the server says of itself. */
+#include <malloc.h>
 #include <string.h>
 
 #include "relay/edge.h"
@@ -80,6 +81,9 @@ void api_status(struct http_exchange *x, void *arg) {
         json_put(j, "newestEvent", json_number(events_newest(c->events)));
         json_put(j, "turnsWaiting", json_number((int64_t)turns_waiting(c->turns)));
         json_put(j, "residentKilobytes", json_number(resident_kb()));
+        struct mallinfo2 heap = mallinfo2();
+        json_put(j, "heapUsedKilobytes", json_number((int64_t)(heap.uordblks + heap.hblkhd) / 1024));
+        json_put(j, "heapFreeKilobytes", json_number((int64_t)heap.fordblks / 1024));
         json_put(e, "nodesDirect", json_number((int64_t)edge.nodes_direct));
         json_put(e, "nodesViaRelay", json_number((int64_t)edge.nodes_via_relay));
         json_put(e, "relays", json_number((int64_t)edge.relays));

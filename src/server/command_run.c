@@ -47,6 +47,7 @@ struct server {
         struct settings settings;
         struct control *control;
         struct server_identity *identity;
+        struct edge_backend backend;
         int waiting; /* listeners that still end */
         bool stopping;
 };
@@ -93,14 +94,13 @@ static int settings_take(struct server *s, const struct run_settings *from, stru
 
 static int listen_on(struct server *s, struct err **err) {
         struct control *c = s->control;
-        static struct edge_backend backend;
-        backend = edge_backend_make(c);
+        s->backend = edge_backend_make(c);
         struct edge_options edge = {.address = s->settings.edge_listen,
                                     .tls = server_identity_edge(s->identity),
                                     .trust_domain = s->settings.domain,
                                     .heartbeat_ms = s->settings.heartbeat,
                                     .accept_relays = true};
-        int r = edge_start(s->loop, &edge, &backend, &c->edge, err);
+        int r = edge_start(s->loop, &edge, &s->backend, &c->edge, err);
         if (r < 0)
                 return err_wrap(err, "the edge on %s", s->settings.edge_listen);
         r = api_start(c, server_identity_api(s->identity), err);

@@ -49,6 +49,7 @@ struct control {
         struct edge *edge;       /* set once it listens */
         struct http_server *api; /* set once it listens */
         struct loop_timer *heartbeat;
+        unsigned hooks; /* webhooks that are being read */
 };
 
 /* Opens the state and loads everything; nothing listens yet. */

@@ -109,10 +109,14 @@ static void drop_later(struct control *c, const char *name) {
         turns_after(c->turns, drop_now, arg);
 }
 
-void relays_revoke(struct control *c, struct relay *r) {
+void relays_revoke(struct control *c, struct relay *r, const char *reason, const char *actor) {
         if (r->revoked_at == 0) {
                 r->revoked_at = control_now(c);
                 relay_store(c, r);
+                _cleanup_(x_freep) char *message = must(str_format("relay %s was revoked%s%s", r->name,
+                                                                   reason ? ": " : "", reason ? reason : ""));
+                events_add(c->events,
+                           &(struct event){.type = "RelayRevoked", .message = message, .actor = actor});
         }
         drop_later(c, r->name);
 }

@@ -20,6 +20,6 @@ struct relay *relays_enrol(struct control *c, const char *name, const char *mach
                            const struct cert_info *certificate);
 void relays_renewed(struct control *c, struct relay *r, const struct cert_info *certificate);
 void relays_presence(struct control *c, struct relay *r, bool connected, const char *address);
-void relays_revoke(struct control *c, struct relay *r);
+void relays_revoke(struct control *c, struct relay *r, const char *reason, const char *actor);
 void relays_forget(struct control *c, struct relay *r);
 json_t *relays_json(const struct control *c, const char *name) _must_use_; /* array; name NULL: all */

@@ -93,6 +93,7 @@ static void job_run(struct source_job *job) {
                                   .cancelled = job->cancelled};
         int r = git_source_fetch(&fetch, &job->fetched, &job->error);
         job->fetch_ms = clock_mono_ms(clock) - began;
+        job->fetched_at = clock_wall_ms(clock);
         if (r < 0 || strcmp(job->fetched.tree, job->compiled_tree) == 0)
                 return;
         r = job_compile(job, &job->error);

@@ -27,6 +27,7 @@ struct source_job {
         struct git_fetched fetched; /* id "" when the fetch failed */
         struct compiled *compiled;  /* NULL: not compiled */
         struct err *error;
+        msec_t fetched_at; /* wall */
         msec_t fetch_ms, compile_ms;
         /* called on the loop's thread when it has ended */
         void (*done)(void *arg, struct source_job *job);

@@ -223,7 +223,7 @@ static void take_compiled(struct source *s, struct source_job *job) {
 static void take_fetched(struct source *s, struct source_job *job) {
         const struct git_fetched *g = &job->fetched;
         bool is_new = !str_eq(s->commit, g->id);
-        s->fetched_at = control_now(s->control);
+        s->fetched_at = job->fetched_at;
         replace_text(&s->branch, g->branch);
         if (is_new) {
                 _cleanup_(x_freep) char *message =
@@ -267,8 +267,11 @@ static void job_done(void *arg, struct source_job *job) {
                 sources_pump(c);
                 return;
         }
-        log_debug("looked at the Git host", "source", s->name, "error",
-                  job->error ? err_message(job->error) : NULL, NULL);
+        char fetch_ms[24], compile_ms[24];
+        (void)snprintf(fetch_ms, sizeof(fetch_ms), "%lld", (long long)job->fetch_ms);
+        (void)snprintf(compile_ms, sizeof(compile_ms), "%lld", (long long)job->compile_ms);
+        log_debug("looked at the Git host", "source", s->name, "fetch_ms", fetch_ms, "compile_ms", compile_ms,
+                  "error", job->error ? err_message(job->error) : NULL, NULL);
         if (job->fetched.id[0])
                 take_fetched(s, job);
         if (job->error)
