@@ -13,7 +13,7 @@
 #include "relay/edge_peers.h"
 
 #define DEFAULT_HEARTBEAT_MS ((msec_t)240 * 1000)
-#define STOP_GRACE_MS 2000
+#define STOP_GRACE_MS 500
 #define RETRY_AFTER_S "2"
 
 struct edge {

@@ -55,7 +55,13 @@ static void on_answer(void *arg, const struct http_result *r) {
                 settle(a);
                 return;
         }
-        if (r->error < 0)
+        if (r->error == -EKEYREJECTED)
+                err_set(&a->err, EKEYREJECTED,
+                        "%s; the token pins another root than this server's: is the address right, and the "
+                        "token of "
+                        "this server?",
+                        r->message);
+        else if (r->error < 0)
                 err_set(&a->err, -r->error, "%s", r->message);
         else
                 err_set(&a->err, r->status < 500 ? EACCES : EAGAIN, "%s answers %d: %.300s", o->server,

@@ -122,7 +122,7 @@ static int from_json(const json_t *j, const char *key_pem, const char *server, s
 
         struct cert_info info = {0};
         r = cert_inspect(certificate, &info, err);
-        i->not_before = info.not_before;
+        i->received_at = i->not_before = info.not_before;
         i->not_after = info.not_after;
         cert_info_done(&info);
         if (r < 0)
@@ -186,6 +186,7 @@ int identity_from_answer(const char *answer, size_t len, const char *key_pem, co
                 err_wrap(err, "the server's answer");
                 return r;
         }
+        i->received_at = now;
         *ret = TAKE_PTR(i);
         return 0;
 }
@@ -196,6 +197,7 @@ int identity_load(const char *state, struct identity **ret, struct err **err) {
         _cleanup_(x_freep) char *path = path_join(state, "identity.json"), *text = NULL;
         _cleanup_json_ json_t *j = NULL;
         const char *key = NULL, *server = NULL;
+        int64_t received_at = 0;
         size_t len = 0;
         if (!path)
                 return err_set(err, ENOMEM, "out of memory");
@@ -208,17 +210,24 @@ int identity_load(const char *state, struct identity **ret, struct err **err) {
         if (r >= 0)
                 r = json_read_string(j, "server", &server, err);
         if (r >= 0)
+                r = json_read_optional_int(j, "receivedAt", &received_at, err);
+        if (r >= 0)
                 r = from_json(j, key, server, ret, err);
-        if (r < 0)
+        if (r < 0) {
                 err_wrap(err, "read %s", path);
-        return r;
+                return r;
+        }
+        if (received_at > (*ret)->not_before && received_at < (*ret)->not_after)
+                (*ret)->received_at = received_at;
+        return 0;
 }
 
 int identity_save(const struct identity *i, const char *state, struct err **err) {
         _cleanup_(x_freep) char *path = path_join(state, "identity.json");
         _cleanup_json_ json_t *j =
-                json_pack("{s:s, s:s, s:s, s:s, s:O}", "name", i->name, "server", i->server, "key",
-                          i->key_pem, "certificate", i->certificate_pem, "bundle", i->bundle);
+                json_pack("{s:s, s:s, s:I, s:s, s:s, s:O}", "name", i->name, "server", i->server,
+                          "receivedAt", (json_int_t)i->received_at, "key", i->key_pem, "certificate",
+                          i->certificate_pem, "bundle", i->bundle);
         _cleanup_(x_freep) char *text = j ? json_encode_pretty(j) : NULL;
         if (!path || !text)
                 return err_set(err, ENOMEM, "out of memory");
@@ -289,7 +298,7 @@ int identity_renew_request(const struct identity *i, char **ret_body, char **ret
 }
 
 msec_t identity_renew_at(const struct identity *i) {
-        return i->not_before + (i->not_after - i->not_before) / 2;
+        return i->received_at + (i->not_after - i->received_at) / 2;
 }
 
 /* ---- TLS */

@@ -16,6 +16,8 @@ struct identity {
         json_t *bundle; /* as the protocol has it */
         int64_t bundle_sequence;
         msec_t not_before, not_after;
+        msec_t received_at; /* notBefore lies before that, so that slow clocks can use a certificate at once
+                             */
 };
 
 struct identity *identity_free(struct identity *i);
@@ -37,7 +39,7 @@ int identity_from_answer(const char *answer, size_t len, const char *key_pem, co
 
 /* Takes a newer bundle: 0, -ESTALE when it is not newer, -EINVAL. */
 int identity_take_bundle(struct identity *i, const json_t *bundle, struct err **err);
-/* Half of the certificate's life is over at this time. */
+/* Half of the certificate's life with us is over at this time. */
 msec_t identity_renew_at(const struct identity *i);
 
 /* TLS material borrowed from the identity. */

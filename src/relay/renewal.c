@@ -10,6 +10,7 @@
 #include "net/http_client.h"
 
 #define LOOK_EVERY_MS ((msec_t)600 * 1000) /* the wall clock may jump */
+#define PAUSE_MS 1000                      /* between renewals, however short a certificate's life is */
 #define BACKOFF_BASE_MS 5000
 #define BACKOFF_CAP_MS 600000
 #define TIMEOUT_MS 60000
@@ -26,9 +27,9 @@ struct renewal {
         char *key_pem;
 };
 
-static void wait_for_half_life(struct renewal *r) {
+static void wait_for_half_life(struct renewal *r, msec_t at_least_ms) {
         msec_t in = identity_renew_at(*r->identity) - clock_wall_ms(loop_clock(r->loop));
-        loop_timer_set(r->timer, MIN(MAX(in, (msec_t)0), LOOK_EVERY_MS));
+        loop_timer_set(r->timer, MIN(MAX(in, at_least_ms), LOOK_EVERY_MS));
 }
 
 static void end_attempt(struct renewal *r) {
@@ -58,7 +59,7 @@ static void on_answer(void *arg, const struct http_result *a) {
                 end_attempt(r);
                 backoff_reset(&r->backoff);
                 r->renewed(r->arg, fresh);
-                wait_for_half_life(r);
+                wait_for_half_life(r, PAUSE_MS);
         }
 }
 
@@ -103,13 +104,13 @@ void renewal_now(struct renewal *r) {
 static void on_timer(void *arg) {
         struct renewal *r = arg;
         if (identity_renew_at(*r->identity) > clock_wall_ms(loop_clock(r->loop)))
-                wait_for_half_life(r);
+                wait_for_half_life(r, 0);
         else
                 renewal_now(r);
 }
 
 void renewal_start(struct renewal *r) {
-        wait_for_half_life(r);
+        wait_for_half_life(r, 0);
 }
 
 int renewal_new(struct loop *l, struct identity *const *identity,
