@@ -231,6 +231,8 @@ void http_server_stop(struct http_server *s, msec_t grace_ms, void (*done)(void 
         s->done = done;
         s->done_arg = arg;
         uv_close((uv_handle_t *)&s->listener, on_handle_closed);
+        x_closep(&s->listen_fd); /* now, not when all have left: nobody new may wait in the backlog */
+        s->listen_fd = -1;
         http_socket_shut_down_all(s);
         loop_timer_set(s->grace, grace_ms);
 }
