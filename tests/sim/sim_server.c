@@ -152,18 +152,21 @@ struct before {
 
 static void check_pass(const struct sim *s, size_t wave) {
         const struct rollout *r = s->rollout;
-        size_t seen = 0, total = 0, waived = 0, failed = 0;
+        size_t seen = 0, total = 0, waived = 0;
         for (size_t i = 0; i < r->n_members; i++) {
                 const struct rollout_member *m = &r->members[i];
                 if (m->wave != wave || m->removed)
                         continue;
                 total++;
                 waived += m->waived && m->state != MEMBER_HEALTHY;
-                failed += m->failed && !m->waived;
                 seen += m->state == MEMBER_HEALTHY && m->connected &&
                         s->nodes[s->node_of_member[i]].said_healthy;
                 if (m->state == MEMBER_PENDING)
                         sim_fail(s, "wave %zu passed and %s was never offered anything", wave, m->node);
+                bool at_work = m->state >= MEMBER_OFFERED && m->state <= MEMBER_CONFIRMING;
+                if (at_work && !m->failed && !m->straggler && !m->proven)
+                        sim_fail(s, "wave %zu passed and %s is %s", wave, m->node,
+                                 member_state_name(m->state));
         }
         if ((int64_t)seen < MIN(r->policy.min_sample, (int64_t)(total - waived)))
                 sim_fail(s, "wave %zu passed with %zu healthy nodes of %zu", wave, seen, total);

@@ -825,24 +825,25 @@ static void pause_stops_offers_and_nothing_else(void **state) {
         struct driver *d = *state;
         nodes(d, 4);
         d->candidates[1].connected = false;
-        wave(d, "all", 0)->limit = (struct quantity){true, false, 3};
-        d->policy.max_failed = (struct quantity){true, false, 1};
+        d->labels[3][0] = (struct pair){"role", "other"};
+        wave(d, "first", 0)->selector.match_labels = (struct pairs){d->labels[0], 1};
         begin(d);
         wait_ms(d, 60 * S);
-        size_t late = rollout_find_member(d->r, "b");
-        bool in_first = d->r->members[late].wave == 0;
+        assert_state(d, "b", "Deferred");
         must(d, (struct rollout_event){.type = ROLLOUT_EVENT_PAUSE, .reason = "freeze"});
         assert_reason(d, "freeze");
-        for (size_t i = 0; i < 4; i++)
-                if (d->r->members[i].wave == 0 && i != late)
-                        say(d, d->r->members[i].node, MEMBER_HEALTHY);
         come(d, "b");
         assert_int_equal(count_effects(d, ROLLOUT_EFFECT_ASSIGN), 0);
+        assert_state(d, "b", "Deferred");
+        say_each(d, "ac", MEMBER_HEALTHY);
         wait_ms(d, 3600 * S);
         assert_wave(d, 0);
         person(d, ROLLOUT_EVENT_RESUME);
         assert_wave(d, 1);
-        assert_int_equal(count_effects(d, ROLLOUT_EFFECT_ASSIGN), in_first ? 2 : 1);
+        assert_int_equal(count_effects(d, ROLLOUT_EFFECT_ASSIGN),
+                         2); /* the one that came back, and the next wave */
+        assert_state(d, "b", "Offered");
+        assert_state(d, "d", "Offered");
 }
 
 static void deadlines_run_in_a_pause(void **state) {
