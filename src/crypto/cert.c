@@ -22,6 +22,7 @@
 #define ROOT_DAYS 3650
 #define INTERMEDIATE_DAYS 730
 #define CLOCK_SLACK_MS ((msec_t)60 * 60 * 1000)
+#define LEAF_SLACK_PART 10
 #define CSR_PEM_MAX ((size_t)16 * 1024)
 #define DNS_NAMES_MAX 64
 #define NAME_PART_MAX 64 /* X.520 upper bound of a common name and an organisation */
@@ -448,6 +449,7 @@ int cert_issue(struct key *subject_public, const struct cert_request *request, c
                                request->spiffe_id);
 
         const char *name = strrchr(request->spiffe_id, '/') + 1;
+        msec_t slack = MIN((not_after - now) / LEAF_SLACK_PART, CLOCK_SLACK_MS);
         struct profile p = {
                 .common_name = strlen(name) <= NAME_PART_MAX ? name : NULL,
                 .basic_constraints = "critical,CA:FALSE",
@@ -455,7 +457,7 @@ int cert_issue(struct key *subject_public, const struct cert_request *request, c
                 .extended_key_usage = "serverAuth,clientAuth",
                 .uri = request->spiffe_id,
                 .dns_names = request->dns_names,
-                .not_before = now - CLOCK_SLACK_MS,
+                .not_before = now - slack,
                 .not_after = not_after,
         };
         return make(subject_public, issuer, issuer_key, &p, ret_pem, err);

@@ -4,7 +4,8 @@
  * Profiles follow the X.509-SVID specification: exactly one URI SAN on a leaf, CA:FALSE, key usage
  * digitalSignature critical, extended key usage serverAuth and clientAuth. CA certificates get unique
  * subjects. Serial numbers are 128 random bits. Times are Unix milliseconds; notBefore is set one
- * hour back so that a node with a slow clock can use what it just got. */
+ * hour back so that a node with a slow clock can use what it just got; on a leaf by no more than a tenth of
+ * its life, so that half of the time between its dates is about half of its life. */
 #pragma once
 
 #include "base/clock.h"

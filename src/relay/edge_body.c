@@ -65,11 +65,14 @@ int edge_body_status(const char *text, size_t len, json_t **ret, struct err **er
 static int check_presence(const json_t *item, struct err **err) {
         const char *address = NULL;
         int64_t version = 0;
+        bool revoked = false;
         if (!json_is_boolean(json_object_get(item, "connected")))
                 return err_set(err, EINVAL, "field connected: expected true or false");
         int r = json_read_optional_string(item, "address", &address, err);
         if (r >= 0)
                 r = json_read_optional_int(item, "assignment", &version, err);
+        if (r >= 0)
+                r = json_read_optional_bool(item, "revoked", &revoked, err);
         if (r >= 0 && version < 0)
                 r = err_set(err, EINVAL, "field assignment: is negative");
         return r;

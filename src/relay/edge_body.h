@@ -20,5 +20,5 @@ int edge_body_renew(const char *text, size_t len, json_t **ret, struct err **err
 /* An object. */
 int edge_body_status(const char *text, size_t len, json_t **ret, struct err **err);
 /* {"reset"?:bool,"items":[...]}; an item has a node name and either a boolean "connected" (with optional
- * text "address", integer "assignment") or an object "status". */
+ * text "address", integer "assignment", boolean "revoked") or an object "status". */
 int edge_body_batch(const char *text, size_t len, json_t **ret, struct err **err);

@@ -300,6 +300,11 @@ static void batch_presence(struct edge_peers *p, struct relay_peer *r, const cha
                 p->via_relay++;
         }
         n->mark = r->mark;
+        if (json_is_true(json_object_get(item, "revoked"))) {
+                send_to_relay(r, node, "admit", NULL);
+                if (table_get(p->nodes, node) != n || n->via != r) /* the relay's stream ended by it */
+                        return;
+        }
         p->backend->presence(p->backend->arg, node, true, r->name, address, version);
 }
 

@@ -166,18 +166,18 @@ static void backend_renew(void *arg, const json_t *request, struct edge_reply *r
 static void backend_presence(void *arg, const char *node, bool connected, const char *via,
                              const char *address, int64_t version) {
         struct relay *r = arg;
-        if (connected && revocations_have(r->revoked, node)) {
-                /* It may have been enrolled anew: the server, which is there, will send its assignment or
-                 * have it dropped. Until then it gets nothing from us. */
-                version = 0;
-        } else if (connected) {
-                int64_t kept = assignment_cache_version(r->assignments, node);
-                json_t *assignment = kept > version ? assignment_cache_get(r->assignments, node) : NULL;
+        struct presence p = {.connected = connected, .address = address, .version = version};
+        /* A node that we were told to drop may have been enrolled anew: the server, which is there, will say.
+         * Until then it gets nothing that we keep. */
+        p.revoked = connected && revocations_have(r->revoked, node);
+        int64_t kept = connected && !p.revoked ? assignment_cache_version(r->assignments, node) : 0;
+        if (kept > version) {
+                json_t *assignment = assignment_cache_get(r->assignments, node);
                 if (assignment && edge_send(r->edge, node, "assignment", assignment))
-                        version = kept; /* it is on its way: the server need not send the same */
+                        p.version = kept; /* it is on its way: the server need not send the same */
         }
         log_debug(connected ? "node connected" : "node left", "node", node, "address", address, NULL);
-        if (report_queue_presence(r->reports, node, connected, address, version) < 0)
+        if (report_queue_presence(r->reports, node, &p) < 0)
                 log_error("out of memory", "node", node, NULL);
         schedule_flush(r);
 }
@@ -221,12 +221,20 @@ static void take_assignment(struct relay *r, const char *node, const json_t *eve
         }
         if (result < 0 && result != -ESTALE)
                 log_error("an assignment cannot be kept", "node", node, "error", err_message(err), NULL);
-        if (revocations_have(r->revoked, node) && revocations_remove(r->revoked, node, NULL) >= 0)
-                log_info("node is a member again", "node", node, NULL);
         json_t *body = json_pack("{s:O, s:O}", "signed", json_object_get(event, "signed"), "signatures",
                                  json_object_get(event, "signatures"));
         if (body)
                 (void)edge_send(r->edge, node, "assignment", body);
+}
+
+static void take_admit(struct relay *r, const char *node) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        if (!revocations_have(r->revoked, node))
+                return;
+        log_info("node is a member again", "node", node, NULL);
+        if (revocations_remove(r->revoked, node, &err) < 0)
+                log_error("an end of a revocation cannot be kept", "node", node, "error", err_message(err),
+                          NULL);
 }
 
 static void take_drop(struct relay *r, const char *node) {
@@ -279,6 +287,8 @@ static void on_event(void *arg, const char *type, const json_t *event) {
                 take_assignment(r, node, event);
         else if (str_eq(type, "drop") && node)
                 take_drop(r, node);
+        else if (str_eq(type, "admit") && node)
+                take_admit(r, node);
         else if (str_eq(type, "bundle"))
                 take_bundle(r, event);
         else if (str_eq(type, "renew") && node)

@@ -12,7 +12,7 @@
 struct entry {
         struct list pending; /* in queue->pending */
         struct list flight;  /* in queue->flight */
-        bool connected;
+        bool connected, revoked;
         bool says_presence; /* pending */
         bool sent_presence; /* on its way */
         int64_t version;
@@ -131,18 +131,18 @@ static void entry_settle(struct report_queue *q, struct entry *e) {
                 (void)table_remove(q->entries, e->name);
 }
 
-int report_queue_presence(struct report_queue *q, const char *node, bool connected, const char *address,
-                          int64_t version) {
+int report_queue_presence(struct report_queue *q, const char *node, const struct presence *p) {
         struct entry *e = entry_get(q, node);
-        if (!e || str_replace(&e->address, connected ? address : NULL) < 0) {
+        if (!e || str_replace(&e->address, p->connected ? p->address : NULL) < 0) {
                 if (e)
                         entry_settle(q, e);
                 return -ENOMEM;
         }
-        if (e->connected != connected)
-                q->connected = connected ? q->connected + 1 : q->connected - 1;
-        e->connected = connected;
-        e->version = version;
+        if (e->connected != p->connected)
+                q->connected = p->connected ? q->connected + 1 : q->connected - 1;
+        e->connected = p->connected;
+        e->revoked = p->revoked;
+        e->version = p->version;
         e->says_presence = true;
         entry_settle(q, e);
         return 0;
@@ -177,10 +177,15 @@ size_t report_queue_ready(const struct report_queue *q) {
 }
 
 static int add_presence(json_t *items, const struct entry *e) {
-        json_t *item = e->connected ? json_pack("{s:s, s:b, s:s*, s:I}", "node", e->name, "connected", 1,
-                                                "address", e->address, "assignment", (json_int_t)e->version)
-                                    : json_pack("{s:s, s:b}", "node", e->name, "connected", 0);
-        return item ? json_array_append_new(items, item) : -1;
+        json_t *item = json_pack("{s:s, s:b}", "node", e->name, "connected", e->connected);
+        if (!item || json_array_append_new(items, item) < 0)
+                return -1;
+        if (!e->connected)
+                return 0;
+        if ((e->address && json_object_set_new(item, "address", json_string(e->address)) < 0) ||
+            (e->revoked && json_object_set_new(item, "revoked", json_true()) < 0))
+                return -1;
+        return json_object_set_new(item, "assignment", json_integer(e->version));
 }
 
 static int add_status(json_t *items, const struct entry *e) {

@@ -20,9 +20,14 @@ struct report_queue *report_queue_new(size_t limit) _must_use_;
 struct report_queue *report_queue_free(struct report_queue *q);
 DEFINE_CLEANUP(struct report_queue, report_queue_free)
 
-/* version: the assignment that the node holds or that is on its way to it. -ENOMEM. */
-int report_queue_presence(struct report_queue *q, const char *node, bool connected, const char *address,
-                          int64_t version);
+struct presence {
+        bool connected;
+        const char *address; /* or NULL */
+        int64_t version;     /* the assignment that the node holds or that is on its way to it */
+        bool revoked;        /* the relay was once told to drop it: is that still so? */
+};
+/* -ENOMEM. */
+int report_queue_presence(struct report_queue *q, const char *node, const struct presence *p);
 /* -ENOMEM; -EMSGSIZE when the queue is full or the node's report too large: then what was held of this node
  * is gone as well, and the caller makes the node connect again, since the first report of a connection is
  * full. */

@@ -14,7 +14,7 @@
 #define POST_TIMEOUT_MS 60000
 #define ANSWER_LIMIT ((size_t)1 << 20)
 #define BACKOFF_BASE_MS 500
-#define BACKOFF_CAP_MS 30000
+#define BACKOFF_CAP_MS 10000
 /* Until `hello` tells the server's heartbeat, and for the answer itself. */
 #define HELLO_MS 30000
 
@@ -66,6 +66,10 @@ char *upstream_url(const struct upstream *u, const char *path) {
 
 void upstream_reconnect(struct upstream *u) {
         http_client_reconnect(u->client);
+        if (loop_timer_is_set(u->retry)) {
+                backoff_reset(&u->backoff);
+                loop_timer_set(u->retry, 0);
+        }
 }
 
 /* ---- the events response */

@@ -30,7 +30,8 @@ void upstream_start(struct upstream *u);
 
 bool upstream_is_up(const struct upstream *u);
 msec_t upstream_up_since(const struct upstream *u); /* wall clock; 0 while it is down */
-/* Makes new calls connect afresh (a new certificate); the open events response goes on. */
+/* Makes new calls connect afresh (a new certificate); an open events response goes on, a link that is down
+ * is tried at once. */
 void upstream_reconnect(struct upstream *u);
 /* Ends the link and begins anew after a pause: the server does not know of it. */
 void upstream_fail(struct upstream *u, const char *why);

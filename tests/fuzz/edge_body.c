@@ -16,9 +16,14 @@ static void report(struct report_queue *q, const json_t *batch) {
                 if (status)
                         (void)report_queue_status(q, node, status);
                 else
-                        (void)report_queue_presence(q, node, json_is_true(json_object_get(item, "connected")),
-                                                    json_string_value(json_object_get(item, "address")),
-                                                    json_integer_value(json_object_get(item, "assignment")));
+                        (void)report_queue_presence(
+                                q, node,
+                                &(struct presence){
+                                        .connected = json_is_true(json_object_get(item, "connected")),
+                                        .address = json_string_value(json_object_get(item, "address")),
+                                        .version = json_integer_value(json_object_get(item, "assignment")),
+                                        .revoked = json_is_true(json_object_get(item, "revoked")),
+                                });
                 if (i % 3 == 0) {
                         json_decref(report_queue_take(q, 2, 1000));
                         if (i % 2)

@@ -228,6 +228,14 @@ static void test_never_longer_than_issuer(void **state) {
         cert_info_done(&b);
 }
 
+static void test_short_life_is_not_all_in_the_past(void **state) {
+        _cleanup_(x_freep) char *leaf = issue(&ca, NODE, NOW + 60000, NULL);
+        struct cert_info info = {0};
+        assert_int_equal(cert_inspect(leaf, &info, NULL), 0);
+        assert_int_equal(info.not_before, NOW - 6000);
+        cert_info_done(&info);
+}
+
 static void test_expiry_and_grace(void **state) {
         _cleanup_(x_freep) char *leaf = issue(&ca, NODE, NOW + DAY, NULL);
         _cleanup_(x_freep) char *chain = str_format("%s%s", leaf, ca.intermediate);
@@ -510,6 +518,7 @@ int main(void) {
                 cmocka_unit_test(test_dns_names),
                 cmocka_unit_test(test_issue_refuses),
                 cmocka_unit_test(test_never_longer_than_issuer),
+                cmocka_unit_test(test_short_life_is_not_all_in_the_past),
                 cmocka_unit_test(test_expiry_and_grace),
                 cmocka_unit_test(test_verify_refuses_strangers),
                 cmocka_unit_test(test_verify_refuses_bad_profiles),

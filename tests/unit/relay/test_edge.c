@@ -625,6 +625,19 @@ static void test_revoked_node_behind_a_relay(void **state) {
         UNTIL(f, has_line(&r, "{\"type\":\"drop\",\"node\":\"a\"}\n"));
         assert_false(told(f, "a here"));
         assert_false(edge_send(f->edge, "a", "renew", NULL));
+
+        /* A relay that remembers a revocation asks, and is told that it is over. */
+        assert_int_equal(status_of(&f->relay, "POST", "/batch",
+                                   "{\"items\":[{\"node\":\"a\",\"connected\":true,\"revoked\":true}]}"),
+                         204);
+        UNTIL(f, lines_with(&r, "{\"type\":\"drop\",\"node\":\"a\"}\n") == 2);
+        f->revoked[0] = '\0';
+        assert_int_equal(status_of(&f->relay, "POST", "/batch",
+                                   "{\"items\":[{\"node\":\"a\",\"connected\":true,\"revoked\":true,"
+                                   "\"address\":\"x\"}]}"),
+                         204);
+        UNTIL(f, has_line(&r, "{\"type\":\"admit\",\"node\":\"a\"}\n"));
+        assert_true(told(f, "a here via kiel 0\n"));
         leave(&f->relay, &r);
         UNTIL(f, told(f, "relay kiel gone"));
 }

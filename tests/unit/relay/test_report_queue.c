@@ -29,6 +29,12 @@ static void report(struct report_queue *q, const char *node, const char *status)
         assert_int_equal(report_queue_status(q, node, j), 0);
 }
 
+static int presence(struct report_queue *q, const char *node, bool connected, const char *address,
+                    int64_t version) {
+        struct presence p = {.connected = connected, .address = address, .version = version};
+        return report_queue_presence(q, node, &p);
+}
+
 static void expect_batch(struct report_queue *q, size_t max, const char *want) {
         _cleanup_json_ json_t *batch = report_queue_take(q, max, 1 << 20);
         assert_json(batch, want);
@@ -65,7 +71,7 @@ static void test_order_and_coalescing(void **state) {
         _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new(1 << 20);
         assert_int_equal(report_queue_ready(q), 0);
         assert_null(report_queue_take(q, 10, 1 << 20));
-        assert_int_equal(report_queue_presence(q, "a", true, "10.0.0.1", 3), 0);
+        assert_int_equal(presence(q, "a", true, "10.0.0.1", 3), 0);
         report(q, "b", "{\"seq\":1}");
         report(q, "a", "{\"full\":true,\"state\":\"Applying\"}");
         report(q, "a", "{\"state\":\"Healthy\"}");
@@ -90,12 +96,12 @@ static void test_order_and_coalescing(void **state) {
 
 static void test_a_batch_that_failed_is_said_again(void **state) {
         _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new(1 << 20);
-        assert_int_equal(report_queue_presence(q, "a", true, NULL, 1), 0);
+        assert_int_equal(presence(q, "a", true, NULL, 1), 0);
         report(q, "a", "{\"full\":true,\"state\":\"Applying\",\"seq\":1}");
         _cleanup_json_ json_t *lost = report_queue_take(q, 10, 1 << 20);
         assert_non_null(lost);
         report(q, "a", "{\"state\":\"Healthy\",\"seq\":2}");
-        assert_int_equal(report_queue_presence(q, "a", false, NULL, 0), 0);
+        assert_int_equal(presence(q, "a", false, NULL, 0), 0);
         report_queue_failed(q);
         /* What came later wins, and nothing of the older is lost. */
         expect_batch(q, 10,
@@ -133,13 +139,13 @@ static void test_batches_are_bounded(void **state) {
 
 static void test_reset_says_who_is_there(void **state) {
         _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new(1 << 20);
-        assert_int_equal(report_queue_presence(q, "stays", true, NULL, 5), 0);
-        assert_int_equal(report_queue_presence(q, "left", true, NULL, 1), 0);
+        assert_int_equal(presence(q, "stays", true, NULL, 5), 0);
+        assert_int_equal(presence(q, "left", true, NULL, 1), 0);
         report_queue_failed(q); /* harmless: nothing is on its way */
         _cleanup_json_ json_t *first = report_queue_take(q, 10, 1 << 20);
         assert_non_null(first);
         report_queue_arrived(q);
-        assert_int_equal(report_queue_presence(q, "left", false, NULL, 0), 0);
+        assert_int_equal(presence(q, "left", false, NULL, 0), 0);
         report(q, "stays", "{\"seq\":9}");
 
         report_queue_reset(q);
@@ -157,11 +163,25 @@ static void test_reset_says_who_is_there(void **state) {
         assert_int_equal(report_queue_nodes(q), 1);
 
         /* With nobody there a reset is still said. */
-        assert_int_equal(report_queue_presence(q, "stays", false, NULL, 0), 0);
+        assert_int_equal(presence(q, "stays", false, NULL, 0), 0);
         report_queue_reset(q);
         expect_batch(q, 10, "{\"reset\":true,\"items\":[]}");
         report_queue_arrived(q);
         assert_int_equal(report_queue_ready(q), 0);
+}
+
+static void test_a_node_that_was_dropped_is_asked_about(void **state) {
+        _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new(1 << 20);
+        struct presence p = {.connected = true, .version = 2, .revoked = true};
+        assert_int_equal(report_queue_presence(q, "a", &p), 0);
+        expect_batch(q, 10,
+                     "{\"reset\":false,\"items\":[{\"node\":\"a\",\"connected\":true,\"revoked\":true,"
+                     "\"assignment\":2}]}");
+        report_queue_arrived(q);
+        p.revoked = false;
+        assert_int_equal(report_queue_presence(q, "a", &p), 0);
+        expect_batch(q, 10,
+                     "{\"reset\":false,\"items\":[{\"node\":\"a\",\"connected\":true,\"assignment\":2}]}");
 }
 
 static void test_memory_is_bounded(void **state) {
@@ -194,7 +214,7 @@ static void test_memory_is_bounded(void **state) {
 static void test_leaving_with_a_batch_on_its_way(void **state) {
         struct report_queue *q = report_queue_new(1000);
         report(q, "a", "{\"seq\":1}");
-        assert_int_equal(report_queue_presence(q, "a", true, "::1", 1), 0);
+        assert_int_equal(presence(q, "a", true, "::1", 1), 0);
         _cleanup_json_ json_t *batch = report_queue_take(q, 10, 1 << 20);
         assert_non_null(batch);
         report(q, "a", "{\"seq\":2}");
@@ -209,6 +229,7 @@ int main(void) {
                 cmocka_unit_test(test_a_batch_that_failed_is_said_again),
                 cmocka_unit_test(test_batches_are_bounded),
                 cmocka_unit_test(test_reset_says_who_is_there),
+                cmocka_unit_test(test_a_node_that_was_dropped_is_asked_about),
                 cmocka_unit_test(test_memory_is_bounded),
                 cmocka_unit_test(test_leaving_with_a_batch_on_its_way),
         };
