@@ -165,8 +165,10 @@ void api_answer_stream(struct http_exchange *x, const char *kind, const struct a
 json_t *api_read_object(struct http_exchange *x, const char *body, size_t len) {
         _cleanup_(err_freep) struct err *err = NULL;
         json_t *j = NULL;
-        if (len == 0)
-                return json_object_new();
+        if (len == 0) {
+                http_respond_error(x, 400, "invalid", "the call needs a body, a JSON object");
+                return NULL;
+        }
         if (json_decode(body, len, &j, &err) < 0) {
                 http_respond_error(x, 400, "invalid", err_message(err));
                 return NULL;
@@ -177,6 +179,10 @@ json_t *api_read_object(struct http_exchange *x, const char *body, size_t len) {
                 return NULL;
         }
         return j;
+}
+
+json_t *api_read_optional_object(struct http_exchange *x, const char *body, size_t len) {
+        return len == 0 ? json_object_new() : api_read_object(x, body, len);
 }
 
 static const char *bearer(const struct http_exchange *x) {

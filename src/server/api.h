@@ -37,8 +37,10 @@ struct api_stream {
 void api_answer_stream(struct http_exchange *x, const char *kind, const struct api_stream *s);
 
 /* ---- reading */
-/* The JSON object of a request; {} for an empty body. NULL: answered with 400 already. */
+/* The JSON object of a request. NULL: answered with 400 already. */
 json_t *api_read_object(struct http_exchange *x, const char *body, size_t len);
+/* The same where a body may be left out: {} then. */
+json_t *api_read_optional_object(struct http_exchange *x, const char *body, size_t len);
 /* Who calls, for the event log; borrowed until the loop's turn ends. */
 const char *api_actor(struct control *c, const struct http_exchange *x);
 

@@ -31,7 +31,7 @@ static void take_revocation(struct http_exchange *x, const char *text, size_t le
         _cleanup_(err_freep) struct err *err = NULL;
         struct reason_body why = {0};
         struct relay *r = relay_of(c, x);
-        json_t *body = r ? api_read_object(x, text, len) : NULL;
+        json_t *body = r ? api_read_optional_object(x, text, len) : NULL;
         if (!body)
                 return;
         int k = body_reason(body, false, &why, &err);

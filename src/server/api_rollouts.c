@@ -71,7 +71,7 @@ static void command(struct http_exchange *x, const char *text, size_t len, void 
         struct reason_body why = {0};
         const char *verb = http_route_context(x);
         struct rollout_record *r = rollout_of(c, x);
-        json_t *body = r ? api_read_object(x, text, len) : NULL;
+        json_t *body = r ? api_read_optional_object(x, text, len) : NULL;
         if (!body)
                 return;
         int k = body_reason(body, str_eq(verb, "abort"), &why, &err);

@@ -97,7 +97,7 @@ static void notify(struct http_exchange *x, const char *text, size_t len, void *
         _cleanup_(err_freep) struct err *err = NULL;
         bool wait = false;
         struct source *s = source_of(c, x);
-        json_t *body = s ? api_read_object(x, text, len) : NULL;
+        json_t *body = s ? api_read_optional_object(x, text, len) : NULL;
         if (!body)
                 return;
         int r = body_notify(body, &wait, &err);

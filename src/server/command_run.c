@@ -15,7 +15,7 @@
 #include "version.h"
 
 #define STOP_GRACE_MS 5000
-#define CERTIFICATE_TTL_MIN ((msec_t)60 * 1000)
+#define CERTIFICATE_TTL_MIN ((msec_t)5000)
 
 struct run_settings {
         char *state, *passphrase_file, *api_listen, *edge_listen, *log_level, *config;
@@ -78,7 +78,7 @@ static int settings_take(struct server *s, const struct run_settings *from, stru
         (void)log_level_from_string(from->log_level, &level);
         log_init("skerry-server", level);
         if (from->certificate_ttl < CERTIFICATE_TTL_MIN)
-                return err_set(err, EINVAL, "--certificate-ttl: at least one minute");
+                return err_set(err, EINVAL, "--certificate-ttl: at least 5 seconds");
         int r = settings_load(from->state, to, err);
         if (r >= 0)
                 r = settings_read_passphrase(from->passphrase_file, &to->passphrase, err);

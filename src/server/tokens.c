@@ -200,7 +200,7 @@ struct join_token *tokens_check_join(struct control *c, const char *text) {
 int join_token_check(const struct join_token *t, const char *key_id, msec_t now, struct err **err) {
         char when[TIME_TEXT_SIZE];
         if (now >= t->expires_at)
-                return err_set(err, EACCES, "join token %s ended at %s: make another one", t->id,
+                return err_set(err, EACCES, "join token %s expired at %s: make another one", t->id,
                                time_format(t->expires_at, when));
         if (t->used >= t->uses && !table_get(t->keys, key_id))
                 return err_set(err, EACCES, "join token %s is used up (%lld of %lld): make another one",
