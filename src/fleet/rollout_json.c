@@ -179,13 +179,17 @@ static int read_needed_text(const json_t *o, const char *key, char **ret, struct
         return k < 0 ? k : read_text(o, key, ret, err);
 }
 
+#define LAST_TIME ((msec_t)253370764800000) /* the year 9999 */
+
 static int read_time(const json_t *o, const char *key, msec_t *ret, struct err **err) {
         const char *text = NULL;
+        msec_t t;
         int k = json_read_optional_string(o, key, &text, err);
         if (k < 0 || !text)
                 return k;
-        if (time_parse(text, ret) < 0)
-                return err_set(err, EINVAL, "field %s: \"%.40s\" is no time", key, text);
+        if (time_parse(text, &t) < 0 || t <= 0 || t > LAST_TIME)
+                return err_set(err, EINVAL, "field %s: \"%.40s\" is no time from 1970 to 9999", key, text);
+        *ret = t;
         return 0;
 }
 
