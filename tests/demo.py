@@ -126,6 +126,7 @@ class Demo:
 
     def first_commit(self):
         self.repository.copy_from(ROOT / "examples/fleet")
+        move_ports(self.repository.tree)
         commit = self.push("The example fleet")
         self.watch_when_started(commit)
         self.lab.wait_rollout(commit, timeout=300)
@@ -216,11 +217,23 @@ class Demo:
         self.step("Edit a managed file by hand", self.drift)
 
 
-def check_ports():
-    for port in range(18101, 18113):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                sys.exit(f"port {port} on 127.0.0.1 is taken: another demo runs, or end what listens there (ss -ltnp)")
+def is_free(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def move_ports(folder):
+    """Moves the example's ports where something on this machine has them already."""
+    files = sorted((folder / "nodes").glob("*.yaml"))
+    port = re.compile(r'((?:web|till)Port: ")(\d+)(")')
+    ports = [int(found[1]) for file in files for found in port.findall(file.read_text())]
+    for offset in range(0, 30000, 500):
+        if all(is_free(p + offset) for p in ports):
+            break
+    else:
+        raise LabError("no free range of ports on 127.0.0.1 for the example's apps (ss -ltnp shows what listens)")
+    for file in files:
+        file.write_text(port.sub(lambda m: f"{m[1]}{int(m[2]) + offset}{m[3]}", file.read_text()))
 
 
 def stay(lab, repository):
@@ -252,7 +265,6 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--once", action="store_true", help="end after the steps; exit 0 only if every one was observed")
     options = parser.parse_args()
-    check_ports()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     lab = Lab(options.build, podman=True)
     begin = time.monotonic()

@@ -37,10 +37,12 @@ class Agent(program.Program):
         self.state = self.home / "state"
         self.sysroot = self.home / "root"
         self.sysroot.mkdir(parents=True, exist_ok=True)
+        # podman's run folder holds sockets: its path is at most 50 characters long.
+        self.podman_options = [*lab.podman_options, "--podman-runroot", lab.folder / f"run{len(lab.agents)}"] if lab.podman else []
         super().__init__(
             name,
             [lab.build / "src/agent/skerry-agent", "run", "--state", self.state, "--sysroot", self.sysroot,
-             "--server", f"https://127.0.0.1:{link.port}", "--token", token, "--name", name, *options],
+             "--server", f"https://127.0.0.1:{link.port}", "--token", token, "--name", name, *self.podman_options, *options],
             lab.folder / "logs" / f"{name}.log", lab.environment)
 
     def status(self):
@@ -59,7 +61,7 @@ class Agent(program.Program):
 
     def stop_apps(self):
         subprocess.run([self.command[0], "stop-apps", "--state", self.state, "--sysroot", self.sysroot,
-                        *self.lab.podman_options], env=self.environment, capture_output=True, check=False)
+                        *self.podman_options], env=self.environment, capture_output=True, check=False)
 
 
 class Lab:
@@ -147,7 +149,7 @@ class Lab:
         if token is None:
             text = ",".join(f"{k}={v}" for k, v in (labels or {}).items())
             token = self.token("--kind", "node", *(["--labels", text] if text else []))
-        agent = Agent(self, name, link, token, ["--log-level", self.log_level, *self.podman_options, *options])
+        agent = Agent(self, name, link, token, ["--log-level", self.log_level, *options])
         self.agents[name] = agent
         if start:
             agent.start()
@@ -214,9 +216,9 @@ class Lab:
                     if now == phase:
                         return rollout
                     if now in final:
-                        whole = self.rollout(rollout["metadata"]["name"])
-                        raise LabError(f"rollout of {commit[:9]} is {now}, not {phase}: "
-                                       f"{json.dumps(whole['status'], indent=1)}")
+                        status = self.rollout(rollout["metadata"]["name"])["status"]
+                        told = [f"{m['node']} {m['state']}: {m['reason']}" for m in status["members"] if m["reason"]]
+                        raise LabError("\n  ".join([f"rollout of {commit[:9]} is {now}, not {phase}: {status['reason']}", *told]))
             return None
 
         return self.wait(f"rollout of {commit[:9]} to be {phase}", probe, timeout)
