@@ -51,6 +51,7 @@ struct podman_part {
         msec_t stop_timeout_ms;
         char *manifest_path, *secret_path;
 
+        bool taking_down;         /* the operation is a stop or a removal */
         const podman_step *steps; /* of the operation under way, ended by NULL; NULL: none */
         driver_done done;
         void *done_arg;
@@ -111,6 +112,7 @@ static void begin_arguments(const struct podman_part *p, struct arguments *a) {
 }
 
 static void fail(struct podman_part *p, int error, const char *message);
+static void operation_end(struct podman_part *p, int error, const char *message);
 
 static void on_command(void *arg, const struct command_result *r) {
         struct podman_part *p = arg;
@@ -138,7 +140,9 @@ static void run_step(struct podman_part *p, struct arguments *a, msec_t timeout_
                      void (*done)(struct podman_part *p, const struct command_result *r)) {
         _cleanup_(err_freep) struct err *err = NULL;
         int r = run(p, a, timeout_ms, done, &err);
-        if (r < 0)
+        if (r == -ENOENT && p->taking_down)
+                operation_end(p, 0, NULL); /* without podman nothing of it runs */
+        else if (r < 0)
                 fail(p, r, err_message(err));
 }
 
@@ -168,13 +172,15 @@ static void next(struct podman_part *p) {
         step(p);
 }
 
-static void begin(struct podman_part *p, const podman_step *steps, driver_done done, void *arg) {
+static void begin(struct podman_part *p, const podman_step *steps, bool taking_down, driver_done done,
+                  void *arg) {
         loop_timer_cancel(p->look);
         if (p->looking) {
                 p->command = command_free(p->command);
                 p->looking = false;
         }
         p->steps = steps;
+        p->taking_down = taking_down;
         p->done = done;
         p->done_arg = arg;
         next(p);
@@ -711,30 +717,30 @@ static void podman_apply(struct driver_part *part, driver_done done, void *arg) 
         static const podman_step steps[] = {
                 step_look_before, step_version, step_list_pods, step_remove_pods, step_plan, step_volumes,
                 step_secrets,     step_play,    step_settle,    step_look_after,  NULL};
-        begin((struct podman_part *)part, steps, done, arg);
+        begin((struct podman_part *)part, steps, false, done, arg);
 }
 
 static void podman_restart(struct driver_part *part, driver_done done, void *arg) {
         static const podman_step steps[] = {
                 step_version, step_list_pods, step_remove_pods, step_plan,       step_volumes,
                 step_secrets, step_play,      step_settle,      step_look_after, NULL};
-        begin((struct podman_part *)part, steps, done, arg);
+        begin((struct podman_part *)part, steps, false, done, arg);
 }
 
 static void podman_stop(struct driver_part *part, driver_done done, void *arg) {
         static const podman_step steps[] = {step_list_pods, step_remove_pods, NULL};
-        begin((struct podman_part *)part, steps, done, arg);
+        begin((struct podman_part *)part, steps, true, done, arg);
 }
 
 static void podman_remove(struct driver_part *part, driver_done done, void *arg) {
         static const podman_step steps[] = {step_list_pods, step_remove_pods, step_list_secrets,
                                             step_remove_secrets, NULL};
-        begin((struct podman_part *)part, steps, done, arg);
+        begin((struct podman_part *)part, steps, true, done, arg);
 }
 
 static void podman_check(struct driver_part *part, driver_done done, void *arg) {
         static const podman_step steps[] = {step_check, NULL};
-        begin((struct podman_part *)part, steps, done, arg);
+        begin((struct podman_part *)part, steps, false, done, arg);
 }
 
 const struct driver podman_driver = {

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "agent/drift.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "crypto/digest.h"
 
@@ -30,6 +31,7 @@ static struct http_client *http(void *arg) {
 int fixture_setup(void **state) {
         struct fixture *f = calloc(1, sizeof(*f));
         char path[128];
+        log_init("test", LOG_LEVEL_ERROR);
         (void)snprintf(f->folder, sizeof(f->folder), "/tmp/skerry-agent-test-XXXXXX");
         if (!mkdtemp(f->folder))
                 return -1;
