@@ -4,36 +4,28 @@
 #include <sys/mman.h>
 
 #define SMALLEST 16384
+#define BUFFERS_PER_BLOCK 256
 
+/* Blocks of address space are taken as the connections come, and kept: their pages are given back one by one.
+ */
 struct frame_pool {
-        char *memory;
-        uint32_t count, taken, free_count;
-        uint32_t *free; /* stack of those put back; from `taken` on none was ever used */
+        char **blocks;
+        size_t block_count;
+        void **unused; /* stack of buffers; it has room for all there are */
+        size_t unused_count;
 };
 
-struct frame_pool *frame_pool_new(uint32_t count) {
-        struct frame_pool *p = calloc(1, sizeof(*p));
-        if (!p)
-                return NULL;
-        p->count = count;
-        p->free = calloc(count, sizeof(*p->free));
-        p->memory = mmap(NULL, (size_t)count * FRAME_BUFFER_BYTES, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (p->memory == MAP_FAILED)
-                p->memory = NULL;
-        if (!p->free || !p->memory)
-                return frame_pool_free(p);
-        /* A huge page would tie 100 buffers together. */
-        (void)madvise(p->memory, (size_t)count * FRAME_BUFFER_BYTES, MADV_NOHUGEPAGE);
-        return p;
+struct frame_pool *frame_pool_new(void) {
+        return calloc(1, sizeof(struct frame_pool));
 }
 
 struct frame_pool *frame_pool_free(struct frame_pool *p) {
         if (!p)
                 return NULL;
-        if (p->memory)
-                (void)munmap(p->memory, (size_t)p->count * FRAME_BUFFER_BYTES);
-        free(p->free);
+        for (size_t i = 0; i < p->block_count; i++)
+                (void)munmap(p->blocks[i], (size_t)BUFFERS_PER_BLOCK * FRAME_BUFFER_BYTES);
+        free(p->blocks);
+        free(p->unused);
         free(p);
         return NULL;
 }
@@ -42,17 +34,40 @@ bool frame_pool_serves(size_t size) {
         return size >= SMALLEST && size <= FRAME_BUFFER_BYTES;
 }
 
-void *frame_pool_take(struct frame_pool *p) {
-        if (p->free_count > 0)
-                return p->memory + (size_t)p->free[--p->free_count] * FRAME_BUFFER_BYTES;
-        return p->taken < p->count ? p->memory + (size_t)p->taken++ * FRAME_BUFFER_BYTES : NULL;
+static bool add_block(struct frame_pool *p) {
+        const size_t bytes = (size_t)BUFFERS_PER_BLOCK * FRAME_BUFFER_BYTES;
+        size_t count = p->block_count + 1;
+        char **blocks = reallocarray(p->blocks, count, sizeof(*blocks));
+        if (!blocks)
+                return false;
+        p->blocks = blocks;
+        void **unused = reallocarray(p->unused, count * BUFFERS_PER_BLOCK, sizeof(*unused));
+        if (!unused)
+                return false;
+        p->unused = unused;
+        char *block =
+                mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (block == MAP_FAILED)
+                return false;
+        /* A huge page would tie 100 buffers together. */
+        (void)madvise(block, bytes, MADV_NOHUGEPAGE);
+        p->blocks[p->block_count++] = block;
+        for (size_t i = BUFFERS_PER_BLOCK; i-- > 0;)
+                p->unused[p->unused_count++] = block + i * FRAME_BUFFER_BYTES;
+        return true;
 }
 
-void frame_pool_release(struct frame_pool *p, void *buffer) {
+void *frame_pool_take(struct frame_pool *p) {
+        if (p->unused_count == 0 && !add_block(p))
+                return NULL;
+        return p->unused[--p->unused_count];
+}
+
+void frame_pool_release(void *buffer) {
         (void)madvise(buffer, FRAME_BUFFER_BYTES, MADV_DONTNEED);
 }
 
 void frame_pool_put(struct frame_pool *p, void *buffer) {
-        frame_pool_release(p, buffer);
-        p->free[p->free_count++] = (uint32_t)((size_t)((char *)buffer - p->memory) / FRAME_BUFFER_BYTES);
+        frame_pool_release(buffer);
+        p->unused[p->unused_count++] = buffer;
 }

@@ -10,12 +10,12 @@
 
 struct frame_pool;
 
-struct frame_pool *frame_pool_new(uint32_t count) _must_use_; /* NULL: no memory */
-struct frame_pool *frame_pool_free(struct frame_pool *p);     /* all buffers were put back */
+struct frame_pool *frame_pool_new(void) _must_use_;       /* NULL: no memory */
+struct frame_pool *frame_pool_free(struct frame_pool *p); /* all buffers were put back */
 
 /* Whether a request for so many bytes is one for a frame buffer. */
 bool frame_pool_serves(size_t size) _const_;
-void *frame_pool_take(struct frame_pool *p); /* NULL: all are taken */
+void *frame_pool_take(struct frame_pool *p); /* NULL: no memory */
 void frame_pool_put(struct frame_pool *p, void *buffer);
-/* Forgets the contents. */
-void frame_pool_release(struct frame_pool *p, void *buffer);
+/* Gives the pages of a buffer that is in use back to the kernel; its contents are zeros then. */
+void frame_pool_release(void *buffer);

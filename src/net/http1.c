@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "base/str.h"
-#include "net/http_connection.h"
+#include "net/http_exchange.h"
 
 #define CHUNK_LINE_MAX 256 /* size and extensions */
 #define EMPTY_LINES_MAX 8  /* before a request line */
@@ -434,7 +434,8 @@ static void http1_respond(struct http_exchange *x) {
                 h->keep_alive = false;
         (void)buf_printf(&h->output, "HTTP/1.1 %d %s\r\ndate: %s\r\n", x->status,
                          http_status_str((enum http_status)x->status), http_service_date(c->service));
-        const char *at = x->response_fields.data, *end = at + x->response_fields.len, *name, *value;
+        const char *at = x->response_fields.data, *end = at ? at + x->response_fields.len : NULL, *name,
+                   *value;
         while (at && http_field_next(&at, end, &name, &value))
                 (void)buf_printf(&h->output, "%s: %s\r\n", name, value);
         if (length && x->status != 204 && x->status != 304)

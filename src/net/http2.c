@@ -8,7 +8,7 @@
 #include <strings.h>
 
 #include "net/frame_pool.h"
-#include "net/http_connection.h"
+#include "net/http_exchange.h"
 
 /* An idle connection keeps two HPACK tables; these hold the fields that repeat, and little more. */
 #define TABLE_IN_BYTES 1024
@@ -323,7 +323,8 @@ static void http2_respond(struct http_exchange *x) {
                 (void)snprintf(length, sizeof(length), "%llu", (unsigned long long)x->response_length);
                 nv[n++] = field("content-length", length, NGHTTP2_NV_FLAG_NO_INDEX);
         }
-        const char *at = x->response_fields.data, *end = at + x->response_fields.len, *name, *value;
+        const char *at = x->response_fields.data, *end = at ? at + x->response_fields.len : NULL, *name,
+                   *value;
         while (at && http_field_next(&at, end, &name, &value))
                 nv[n++] = field(name, value,
                                 strcmp(name, "etag") == 0 ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE);
@@ -489,7 +490,7 @@ static void http2_shut_down(struct http_connection *c) {
 static void http2_cool(struct http_connection *c) {
         struct http2 *h = http2_of(c);
         if (h->frame_buffer && h->pending_len == 0 && !nghttp2_session_want_write(h->session))
-                frame_pool_release(c->service->frames, h->frame_buffer);
+                frame_pool_release(h->frame_buffer);
 }
 
 static msec_t http2_deadline(const struct http_connection *c) {

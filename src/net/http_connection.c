@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "net/http_connection.h"
+#include "net/http_exchange.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -56,7 +56,7 @@ int http_service_init(struct http_service *s, struct loop *l, const struct http_
                 .date_at = -1,
         };
         fill_limits(&s->limits);
-        s->frames = frame_pool_new(s->limits.connections);
+        s->frames = frame_pool_new();
         s->http2 = http2_shared_new(&s->limits);
         if (!s->frames || !s->http2) {
                 http_service_done(s);

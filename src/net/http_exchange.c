@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "base/str.h"
-#include "net/http_connection.h"
+#include "net/http_exchange.h"
 #include "net/http_target.h"
 
 struct http_note {
@@ -50,7 +50,7 @@ static const char *field_find(const char *at, const char *end, const char *wante
 
 /* One piece of memory holds the struct, the head's text, the decoded path and room for the parameters. */
 int http_exchange_new(struct http_connection *c, const struct http_head *h, struct http_exchange **ret) {
-        const char *text = h->text.data, *text_end = text + h->text.len;
+        const char *text = h->text.data, *text_end = text ? text + h->text.len : NULL;
         const char *method = h->text.len ? field_find(text, text_end, ":method") : NULL;
         const char *target = h->text.len ? field_find(text, text_end, ":path") : NULL;
         if (!method || !target)

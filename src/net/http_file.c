@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/str.h"
-#include "net/http_connection.h"
+#include "net/http_exchange.h"
 #include "net/http_range.h"
 
 #define CHUNK_BYTES (64 * 1024)

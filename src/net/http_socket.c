@@ -30,6 +30,7 @@ struct http_socket {
         SSL *ssl;
         uint8_t state;
         bool read_ended; /* the peer sends no more */
+        bool hung_up;    /* it will not, once what waits in the kernel was read */
         bool read_again; /* there is more to read that the poll does not tell of */
         bool wants_write;
         bool active; /* since the last look of the cooler */
@@ -163,7 +164,7 @@ static void update_poll(struct http_socket *k) {
         else if (!k->read_ended) {
                 if (k->state == SOCKET_HANDSHAKE || http_connection_wants_read(&k->connection))
                         events = UV_READABLE;
-                else
+                else if (!k->hung_up)
                         events = UV_DISCONNECT; /* to see the peer leave while we do not read */
         }
         if (k->left || k->wants_write)
@@ -368,17 +369,16 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
         }
         if (status < 0)
                 k->connection.failed = true;
-        else if (events & UV_DISCONNECT && !(events & UV_READABLE)) {
+        else if (events & UV_READABLE || k->read_again || (k->ssl && k->wants_write))
+                read_some(k); /* what TLS wants to write may be for the sake of reading */
+        else if (events & UV_DISCONNECT) {
                 /* Its bytes may still wait for us: only a socket that is broken is given up here. */
                 int error = 0;
                 socklen_t len = sizeof(error);
+                k->hung_up = true;
                 if (getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error)
                         k->connection.failed = true;
-                k->read_ended = k->connection.protocol == &http1_protocol;
-                if (k->read_ended)
-                        k->connection.linger = false;
-        } else if (events & UV_READABLE || k->read_again)
-                read_some(k);
+        }
         flush(k);
 }
 

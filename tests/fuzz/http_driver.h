@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/http_connection.h"
+#include "net/http_exchange.h"
 
 struct driven {
         struct http_service service;

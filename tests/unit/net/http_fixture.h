@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "net/http_connection.h"
+#include "net/http_exchange.h"
 
 struct app {
         struct http_exchange *later; /* of /later and /stream: answered by the test */
