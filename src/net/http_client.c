@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -166,6 +167,7 @@ static const char *advice_of(int error) {
         case -ECONNREFUSED: return "is it running there, and is the address right?";
         case -EHOSTUNREACH: return "is the name right, and is there a network?";
         case -EKEYREJECTED: return "one side does not accept the other's certificate";
+        case -EIO: return "the connection broke off";
         default: return NULL;
         }
 }
@@ -524,6 +526,8 @@ static int on_socket_made(void *arg, curl_socket_t fd, curlsocktype purpose) {
         /* Bytes that nobody acknowledges end the connection after the stall limit rather than after the
          * kernel's quarter of an hour. */
         unsigned ms = (unsigned)MIN(c->stall_ms, (msec_t)INT32_MAX);
+        /* libcurl does not: a program we start would keep the connection open after we are gone. */
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         if (purpose == CURLSOCKTYPE_IPCXN)
                 (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
         return CURL_SOCKOPT_OK;

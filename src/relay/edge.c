@@ -51,7 +51,7 @@ static int speaker_of(const struct edge *e, const struct http_exchange *x, struc
         int r = spiffe_id_member(id, e->trust_domain, &kind, &s.name);
         if (r < 0)
                 return r;
-        if (kind != IDENTITY_NODE && kind != IDENTITY_RELAY) {
+        if ((kind != IDENTITY_NODE && kind != IDENTITY_RELAY) || !name_is_dns_label(s.name)) {
                 speaker_done(&s);
                 return -EPERM;
         }

@@ -14,6 +14,7 @@
 #define OBJECT_MAX ((size_t)64 << 30)
 #define VERIFIED_MAX 100000 /* digests remembered as checked; past it the memory starts over */
 #define ATTEMPTS_MAX 6
+#define ROOM_BYTES ((int64_t)64 << 20) /* freed on a full disk, past twice of what was to be written */
 #define BACKOFF_BASE_MS 200
 #define BACKOFF_CAP_MS 5000
 
@@ -48,8 +49,9 @@ struct fetch {
         uint64_t offset_before; /* when the last attempt began */
         int attempts;
         int write_error;
-        bool working; /* a worker has it */
-        int result;   /* of the worker */
+        bool made_room; /* the disk was full once */
+        bool working;   /* a worker has it */
+        int result;     /* of the worker */
 };
 
 static void fetch_free(struct fetch *f) {
@@ -107,6 +109,33 @@ static bool back_from_worker(struct fetch *f) {
 
 static void start_transfer(void *arg);
 
+/* A full disk: older objects go, once, and the transfer begins anew. */
+static void work_make_room(void *arg) {
+        struct fetch *f = arg;
+        f->result = object_store_make_room(f->store, ROOM_BYTES + 2 * (int64_t)f->offset, NULL);
+}
+
+static void on_room_made(void *arg) {
+        struct fetch *f = arg;
+        if (!back_from_worker(f))
+                return;
+        f->offset = f->offset_before = 0;
+        if (f->result < 0)
+                finish(f, -ENOSPC);
+        else
+                start_transfer(f);
+}
+
+static bool make_room(struct fetch *f, int error) {
+        if (error != -ENOSPC || f->made_room)
+                return false;
+        f->made_room = true;
+        f->write_error = 0;
+        f->writer = object_writer_free(f->writer);
+        hand_to_worker(f, work_make_room, on_room_made);
+        return true;
+}
+
 static void work_commit(void *arg) {
         struct fetch *f = arg;
         f->result = object_writer_commit(f->writer, NULL);
@@ -117,6 +146,8 @@ static void work_commit(void *arg) {
 static void on_committed(void *arg) {
         struct fetch *f = arg;
         if (!back_from_worker(f))
+                return;
+        if (make_room(f, f->result))
                 return;
         if (f->result >= 0) {
                 f->cache->stats.fetched++;
@@ -167,6 +198,8 @@ static int on_data(void *arg, const char *p, size_t n) {
 static void on_transferred(void *arg, const struct http_result *r) {
         struct fetch *f = arg;
         f->call = NULL;
+        if (make_room(f, f->write_error))
+                return;
         if (f->write_error < 0)
                 finish(f, f->write_error);
         else if (r->error < 0 || r->status >= 500 || r->status == 429)

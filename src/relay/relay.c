@@ -384,6 +384,7 @@ static int open_parts(struct relay *r, struct err **err) {
                 result = revocations_open(revoked, &r->revoked, err);
         if (result < 0)
                 return result;
+        (void)object_store_bytes(r->store); /* counted now, before there is a loop to hold up */
         r->reports = report_queue_new(REPORTS_MAX_BYTES);
         r->flush = loop_timer_new(r->loop, on_flush, r);
         r->status_timer = loop_timer_new(r->loop, on_status_timer, r);

@@ -467,20 +467,31 @@ static int by_use(const void *a, const void *b) {
         return strcmp(x->sha256, y->sha256);
 }
 
-int object_store_trim(struct object_store *s, struct err **err) {
-        if (s->max_bytes == 0 || object_store_bytes(s) <= s->max_bytes)
-                return 0;
+/* Removes the least recently used until at most `target` bytes are left, and `less` fewer than there were. */
+static int evict(struct object_store *s, int64_t target, int64_t less, struct err **err) {
         struct entries all = {0};
         int r = walk(s, collect_entry, &all);
         if (r >= 0 && all.len > 0)
                 qsort(all.items, all.len, sizeof(*all.items), by_use);
-        int64_t target = s->max_bytes - s->max_bytes / 10;
+        target = MIN(target, all.bytes - less);
         for (size_t i = 0; r >= 0 && i < all.len && all.bytes > target; i++) {
                 r = remove_object(s, all.items[i].sha256, all.items[i].size);
                 all.bytes -= all.items[i].size;
         }
         free(all.items);
         if (r < 0)
-                return err_set_errno(err, -r, "trim object store %s", s->root);
+                return err_set_errno(err, -r, "make room in object store %s", s->root);
         return 0;
+}
+
+int object_store_trim(struct object_store *s, struct err **err) {
+        if (s->max_bytes == 0 || object_store_bytes(s) <= s->max_bytes)
+                return 0;
+        return evict(s, s->max_bytes - s->max_bytes / 10, 0, err);
+}
+
+int object_store_make_room(struct object_store *s, int64_t bytes, struct err **err) {
+        if (s->max_bytes == 0)
+                return err_set(err, ENOSPC, "object store %s has no bound: nothing in it may go", s->root);
+        return evict(s, INT64_MAX, MAX(bytes, (int64_t)0), err);
 }

@@ -43,6 +43,9 @@ int object_store_check(struct object_store *s, const char *sha256, struct err **
 /* Removes every object for which keep() is false; how many went. */
 int object_store_sweep(struct object_store *s, bool (*keep)(void *arg, const char *sha256), void *arg,
                        size_t *ret_removed, struct err **err);
+/* Removes the least recently used until `bytes` are free that were not, or none are left (the disk is full,
+ * whatever the bound says); only in a bounded store, -ENOSPC in another. */
+int object_store_make_room(struct object_store *s, int64_t bytes, struct err **err);
 /* Removes the least recently used until nine tenths of max_bytes are left; nothing while the store is within
  * its bound, or has none. */
 int object_store_trim(struct object_store *s, struct err **err);

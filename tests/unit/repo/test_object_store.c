@@ -266,11 +266,31 @@ static void test_trim_removes_the_least_recently_used(void **state) {
         assert_int_equal(object_store_bytes(again), 750);
 }
 
+static void test_room_is_made(void **state) {
+        _cleanup_(object_store_freep) struct object_store *s = open_store(1000000);
+        char names[4][SHA256_HEX_SIZE], block[100];
+        for (int i = 0; i < 4; i++) {
+                memset(block, 'a' + i, sizeof(block));
+                sha256_hex(block, sizeof(block), names[i]);
+                assert_int_equal(object_store_put(s, names[i], block, sizeof(block), NULL), 0);
+                set_used(names[i], 1000 + i);
+        }
+        assert_int_equal(object_store_make_room(s, 150, NULL), 0);
+        assert_false(object_store_has(s, names[0]));
+        assert_false(object_store_has(s, names[1]));
+        assert_true(object_store_has(s, names[2]));
+        assert_int_equal(object_store_bytes(s), 200);
+        assert_int_equal(object_store_make_room(s, 1000000, NULL), 0);
+        assert_int_equal(object_store_bytes(s), 0);
+        assert_int_equal(object_store_make_room(s, 1, NULL), 0);
+}
+
 static void test_unbounded_store_keeps_all(void **state) {
         _cleanup_(object_store_freep) struct object_store *s = open_store(0);
         char sha256[SHA256_HEX_SIZE];
         put_text(s, "kept for ever", sha256);
         assert_int_equal(object_store_trim(s, NULL), 0);
+        assert_int_equal(object_store_make_room(s, 1, NULL), -ENOSPC);
         assert_true(object_store_has(s, sha256));
 }
 
@@ -314,6 +334,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_concurrent_puts, make_folder, remove_folder),
                 cmocka_unit_test_setup_teardown(test_trim_removes_the_least_recently_used, make_folder,
                                                 remove_folder),
+                cmocka_unit_test_setup_teardown(test_room_is_made, make_folder, remove_folder),
                 cmocka_unit_test_setup_teardown(test_unbounded_store_keeps_all, make_folder, remove_folder),
                 cmocka_unit_test_setup_teardown(test_sweep, make_folder, remove_folder),
                 cmocka_unit_test_setup_teardown(test_folder_that_cannot_be, make_folder, remove_folder),
