@@ -13,6 +13,7 @@
 #include "server/memory.h"
 #include "server/migrations.h"
 #include "server/relays.h"
+#include "server/retention.h"
 #include "server/revisions.h"
 #include "server/rollouts.h"
 #include "server/sources.h"
@@ -83,12 +84,14 @@ void control_start(struct control *c) {
         msec_t last = last_heartbeat(c), now = control_now(c);
         rollouts_start(c, last > 0 && now > last ? now - last : 0);
         sources_start(c);
+        retention_start(c);
         heartbeat(c);
 }
 
 void control_close(struct control *c) {
         if (c->sources)
                 sources_stop(c);
+        retention_stop(c);
         if (c->rollouts)
                 rollouts_stop(c);
         if (c->events)
@@ -103,6 +106,7 @@ struct control *control_free(struct control *c) {
         if (!c)
                 return NULL;
         turns_free(c->turns);
+        retention_free(c->retention);
         sources_free(c->sources);
         rollouts_free(c->rollouts);
         fleets_free(c->fleets);

@@ -24,6 +24,7 @@ struct http_server;
 struct inventory;
 struct object_store;
 struct relays;
+struct retention;
 struct revisions;
 struct rollouts;
 struct sources;
@@ -45,6 +46,7 @@ struct control {
         struct fleets *fleets;
         struct rollouts *rollouts;
         struct sources *sources;
+        struct retention *retention; /* set by control_start() */
         struct object_store *objects;
         struct edge *edge;       /* set once it listens */
         struct http_server *api; /* set once it listens */

@@ -98,6 +98,20 @@ void revisions_trim(struct control *c) {
         }
 }
 
+void revisions_forget(struct control *c, msec_t before, struct table *kept) {
+        const char *digest;
+        void *value;
+        for (size_t i = 0; table_next(c->revisions->all, &i, &digest, &value);) {
+                const struct record *r = value;
+                if (table_get(kept, digest) || r->created_at >= before) {
+                        must_do(table_set(kept, digest, kept));
+                        continue;
+                }
+                turns_write(c->turns, "DELETE FROM revisions WHERE digest = $1", "s", digest);
+                table_remove(c->revisions->all, digest);
+        }
+}
+
 static json_t *record_json(const struct record *r, json_t *spec) {
         json_t *metadata = json_object_new(), *status = json_object_new(), *apps = NULL;
         json_put(metadata, "name", json_text(r->digest));

@@ -24,6 +24,11 @@ const struct revision *revisions_decoded(struct control *c, const char *digest);
 /* Drops decoded revisions that no fleet wants or runs. */
 void revisions_trim(struct control *c);
 
+/* Forgets those made before `before` that are not among `kept` (a table by digest); those that stay are added
+ * to it. */
+struct table;
+void revisions_forget(struct control *c, msec_t before, struct table *kept);
+
 json_t *revisions_json(const struct control *c, const char *fleet) _must_use_; /* array, newest first */
 /* One with its content; NULL: unknown. A prefix of the digest of at least 8 digits that fits only one does.
  */

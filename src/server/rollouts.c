@@ -66,6 +66,13 @@ int64_t rollouts_deferred(const struct rollout_record *r) {
         return (int64_t)k.deferred;
 }
 
+void rollouts_each_revision(const struct control *c, void (*each)(void *arg, const char *digest), void *arg) {
+        const char *id;
+        void *value;
+        for (size_t i = 0; table_next(c->rollouts->all, &i, &id, &value);)
+                each(arg, ((struct rollout_record *)value)->target.revision);
+}
+
 bool rollouts_use_revision(const struct control *c, const char *digest) {
         const char *fleet;
         void *value;

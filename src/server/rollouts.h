@@ -24,6 +24,8 @@ const char *rollouts_id(const struct rollout_record *r);
 const struct target *rollouts_target(const struct rollout_record *r);
 bool rollouts_has_member(const struct rollout_record *r, const char *node);
 int64_t rollouts_deferred(const struct rollout_record *r);
+/* The revisions that rollouts in memory speak of, history included. */
+void rollouts_each_revision(const struct control *c, void (*each)(void *arg, const char *digest), void *arg);
 bool rollouts_use_revision(const struct control *c, const char *digest);
 
 void rollouts_begin(struct control *c, struct fleet *f, const struct target *t, struct node *const *nodes,

@@ -55,6 +55,7 @@ struct sources {
         struct source_threads *threads;
         struct prng random;
         atomic_bool stopping;
+        bool held;
         size_t running;
 };
 
@@ -364,9 +365,19 @@ static void sources_pump(struct control *c) {
         for (size_t i = 0;
              c->sources->running < JOBS_AT_ONCE && table_next(c->sources->all, &i, &name, &value);) {
                 struct source *s = value;
-                if (s->wanted && !s->running && !atomic_load(&c->sources->stopping))
+                if (s->wanted && !s->running && !c->sources->held && !atomic_load(&c->sources->stopping))
                         source_look(s);
         }
+}
+
+void sources_hold(struct control *c, bool hold) {
+        c->sources->held = hold;
+        if (!hold)
+                sources_pump(c);
+}
+
+bool sources_busy(const struct control *c) {
+        return c->sources->running > 0;
 }
 
 void sources_notify(struct control *c, struct source *s, void (*done)(void *arg, int error), void *arg) {

@@ -14,6 +14,9 @@ struct source;
 
 int sources_open(struct control *c, struct err **err);
 void sources_start(struct control *c); /* first fetches */
+/* While held, nothing new is fetched; what was asked for follows after. Busy: a fetch or compile runs. */
+void sources_hold(struct control *c, bool hold);
+bool sources_busy(const struct control *c);
 /* Tells running fetches to stop, waits for their threads, and lets go of the loop. */
 void sources_stop(struct control *c);
 struct sources *sources_free(struct sources *s);

@@ -20,6 +20,7 @@
 #include "server/fleets.h"
 #include "server/inventory.h"
 #include "server/memory.h"
+#include "server/retention.h"
 #include "server/rollouts.h"
 
 struct fixture {
@@ -39,6 +40,7 @@ static inline void fixture_open(struct fixture *f) {
         if (control_open(f->loop, &f->settings, &f->control, &err) < 0)
                 fail_msg("%s", err_message(err));
         rollouts_start(f->control, 0);
+        retention_start(f->control);
 }
 
 static inline void fixture_close(struct fixture *f) {
