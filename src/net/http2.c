@@ -37,6 +37,8 @@ struct http2 {
         const uint8_t *pending; /* nghttp2's: a frame of which a part is still to be produced */
         size_t pending_len;
         void *frame_buffer;
+        struct list blocks;    /* all other memory of the session */
+        bool starved;          /* an allocation failed: hands off the session */
         struct http_head head; /* the request whose head is being read, if head_stream */
         int32_t head_stream;
         size_t decoded; /* bytes of fields in this header block, kept or not */
@@ -69,7 +71,8 @@ static bool allowance_take(struct allowance *a, msec_t now, int32_t at_once, int
 }
 
 static void calm_down(struct http2 *h) {
-        (void)nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
+        if (!h->starved)
+                (void)nghttp2_session_terminate_session(h->session, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 static void count_reset(struct http2 *h) {
@@ -84,7 +87,31 @@ static void count_control(struct http2 *h) {
                 calm_down(h);
 }
 
-/* ---- memory */
+/* ---- memory
+ *
+ * All that nghttp2 allocates for a session hangs in a list. When memory runs out some paths of nghttp2 1.52
+ * leave pointers to what they freed (a response's data whose stream could not be queued, for one), so from
+ * the first failure on the session is not touched any more, not even to delete it: the list is freed instead.
+ */
+
+struct block {
+        struct list link;
+        _Alignas(max_align_t) unsigned char bytes[];
+};
+
+static struct block *block_of(void *p) {
+        return CONTAINER_OF(p, struct block, bytes);
+}
+
+static void *keep(struct http2 *h, struct block *b) {
+        if (!b) {
+                h->starved = true;
+                h->connection->failed = true;
+                return NULL;
+        }
+        list_append(&h->blocks, &b->link);
+        return b->bytes;
+}
 
 static void *allocate(size_t size, void *arg) {
         struct http2 *h = arg;
@@ -93,34 +120,54 @@ static void *allocate(size_t size, void *arg) {
                 if (h->frame_buffer)
                         return h->frame_buffer;
         }
-        return malloc(size);
+        return keep(h, size <= SIZE_MAX / 2 ? malloc(sizeof(struct block) + size) : NULL);
+}
+
+static void *allocate_zeroed(size_t n, size_t size, void *arg) {
+        size_t bytes;
+        if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2)
+                return NULL;
+        return keep(arg, calloc(1, sizeof(struct block) + bytes));
 }
 
 static void release(void *p, void *arg) {
         struct http2 *h = arg;
-        if (p && p == h->frame_buffer) {
+        if (!p)
+                return;
+        if (p == h->frame_buffer) {
                 frame_pool_put(h->connection->service->frames, p);
                 h->frame_buffer = NULL;
-        } else
-                free(p);
-}
-
-static void *allocate_zeroed(size_t n, size_t size, void *arg) {
-        return calloc(n, size);
+                return;
+        }
+        list_remove(&block_of(p)->link);
+        free(block_of(p));
 }
 
 static void *reallocate(void *p, size_t size, void *arg) {
         struct http2 *h = arg;
         if (!p)
                 return allocate(size, arg);
-        if (p != h->frame_buffer)
-                return realloc(p, size);
-        void *moved = malloc(size); /* does not happen with today's nghttp2 */
-        if (!moved)
-                return NULL;
-        memcpy(moved, p, MIN(size, (size_t)FRAME_BUFFER_BYTES));
-        release(p, arg);
-        return moved;
+        if (p == h->frame_buffer) { /* does not happen with today's nghttp2 */
+                void *moved = keep(h, malloc(sizeof(struct block) + MAX(size, (size_t)FRAME_BUFFER_BYTES)));
+                if (moved) {
+                        memcpy(moved, p, FRAME_BUFFER_BYTES);
+                        release(p, arg);
+                }
+                return moved;
+        }
+        struct block *old = block_of(p);
+        list_remove(&old->link);
+        struct block *b = size <= SIZE_MAX / 2 ? realloc(old, sizeof(struct block) + size) : NULL;
+        if (!b)
+                list_append(&h->blocks, &old->link);
+        return keep(h, b);
+}
+
+static void abandon_session(struct http2 *h) {
+        if (h->frame_buffer)
+                release(h->frame_buffer, h);
+        while (!list_is_empty(&h->blocks))
+                release(LIST_ENTRY(h->blocks.next, struct block, link)->bytes, h);
 }
 
 /* ---- requests */
@@ -312,6 +359,8 @@ static ssize_t on_source(nghttp2_session *session, int32_t stream, uint8_t *out,
 
 static void http2_respond(struct http_exchange *x) {
         struct http2 *h = http2_of(x->connection);
+        if (h->starved)
+                return;
         nghttp2_nv nv[HTTP_RESPONSE_FIELDS_MAX + 3];
         size_t n = 0;
         char status[8], length[24];
@@ -337,24 +386,27 @@ static void http2_respond(struct http_exchange *x) {
 }
 
 static void http2_written(struct http_exchange *x) {
-        if (x->deferred) {
+        struct http2 *h = http2_of(x->connection);
+        if (x->deferred && !h->starved) {
                 x->deferred = false;
-                (void)nghttp2_session_resume_data(http2_of(x->connection)->session, x->stream);
+                (void)nghttp2_session_resume_data(h->session, x->stream);
         }
         http_connection_wake(x->connection);
 }
 
 static void http2_send_continue(struct http_exchange *x) {
         const nghttp2_nv nv = field(":status", "100", NGHTTP2_NV_FLAG_NONE);
-        (void)nghttp2_submit_headers(http2_of(x->connection)->session, NGHTTP2_FLAG_NONE, x->stream, NULL,
-                                     &nv, 1, NULL);
+        struct http2 *h = http2_of(x->connection);
+        if (!h->starved)
+                (void)nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, x->stream, NULL, &nv, 1, NULL);
         http_connection_wake(x->connection);
 }
 
 static void http2_consumed(struct http_exchange *x, size_t n) {
-        if (x->ended)
+        struct http2 *h = http2_of(x->connection);
+        if (x->ended || h->starved)
                 return;
-        (void)nghttp2_session_consume_stream(http2_of(x->connection)->session, x->stream, n);
+        (void)nghttp2_session_consume_stream(h->session, x->stream, n);
         http_connection_wake(x->connection);
 }
 
@@ -365,8 +417,9 @@ static void http2_abort(struct http_exchange *x) {
         uint32_t reason = x->response == RESPONSE_NONE   ? NGHTTP2_INTERNAL_ERROR
                           : x->response == RESPONSE_SENT ? NGHTTP2_NO_ERROR
                                                          : NGHTTP2_CANCEL;
-        (void)nghttp2_submit_rst_stream(http2_of(x->connection)->session, NGHTTP2_FLAG_NONE, x->stream,
-                                        reason);
+        struct http2 *h = http2_of(x->connection);
+        if (!h->starved)
+                (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, x->stream, reason);
 }
 
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
@@ -397,20 +450,18 @@ static int http2_open(struct http_connection *c) {
         if (!h)
                 return -ENOMEM;
         h->connection = c;
+        list_init(&h->blocks);
         const struct http2_shared *shared = c->service->http2;
         nghttp2_mem memory = {.mem_user_data = h,
                               .malloc = allocate,
                               .free = release,
                               .calloc = allocate_zeroed,
                               .realloc = reallocate};
-        if (nghttp2_session_server_new3(&h->session, shared->callbacks, h, shared->option, &memory) < 0) {
-                free(h);
-                return -ENOMEM;
-        }
-        if (nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, shared->settings,
+        if (nghttp2_session_server_new3(&h->session, shared->callbacks, h, shared->option, &memory) < 0 ||
+            nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, shared->settings,
                                     ARRAY_SIZE(shared->settings)) < 0 ||
             nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) < 0) {
-                nghttp2_session_del(h->session);
+                abandon_session(h);
                 free(h);
                 return -ENOMEM;
         }
@@ -420,7 +471,10 @@ static int http2_open(struct http_connection *c) {
 
 static void http2_close(struct http_connection *c) {
         struct http2 *h = http2_of(c);
-        nghttp2_session_del(h->session);
+        if (h->starved)
+                abandon_session(h);
+        else
+                nghttp2_session_del(h->session);
         buf_done(&h->head.text);
         free(h);
         c->state = NULL;
@@ -435,6 +489,8 @@ static void close_when_done(struct http2 *h) {
 
 static int http2_feed(struct http_connection *c, const char *p, size_t n) {
         struct http2 *h = http2_of(c);
+        if (h->starved)
+                return -ENOMEM;
         ssize_t r = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
         if (r < 0)
                 return r == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
@@ -445,7 +501,7 @@ static int http2_feed(struct http_connection *c, const char *p, size_t n) {
 static size_t http2_produce(struct http_connection *c, char *out, size_t size) {
         struct http2 *h = http2_of(c);
         size_t n = 0;
-        while (n < size) {
+        while (n < size && !h->starved) {
                 if (h->pending_len == 0) {
                         ssize_t r = nghttp2_session_mem_send(h->session, &h->pending);
                         if (r < 0) {
@@ -462,12 +518,13 @@ static size_t http2_produce(struct http_connection *c, char *out, size_t size) {
                 h->pending_len -= part;
                 n += part;
         }
-        close_when_done(h);
+        if (!h->starved)
+                close_when_done(h);
         return n;
 }
 
 static bool http2_wants_read(const struct http_connection *c) {
-        return nghttp2_session_want_read(http2_of(c)->session) != 0;
+        return !http2_of(c)->starved && nghttp2_session_want_read(http2_of(c)->session) != 0;
 }
 
 static void http2_end_of_input(struct http_connection *c) {
@@ -478,7 +535,7 @@ static void http2_end_of_input(struct http_connection *c) {
  * the one that names the last stream. */
 static void http2_shut_down(struct http_connection *c) {
         struct http2 *h = http2_of(c);
-        if (h->going_since)
+        if (h->going_since || h->starved)
                 return;
         h->going_since = http_connection_now(c);
         http_connection_expect(c, c->service->limits.header_ms);
@@ -489,7 +546,7 @@ static void http2_shut_down(struct http_connection *c) {
 
 static void http2_cool(struct http_connection *c) {
         struct http2 *h = http2_of(c);
-        if (h->frame_buffer && h->pending_len == 0 && !nghttp2_session_want_write(h->session))
+        if (h->frame_buffer && !h->starved && h->pending_len == 0 && !nghttp2_session_want_write(h->session))
                 frame_pool_release(h->frame_buffer);
 }
 
