@@ -486,7 +486,7 @@ int db_query(struct db *db, void (*done)(void *arg, const struct db_rows *rows, 
 /* ---- health, opening, closing */
 
 const char *db_health(const struct db *db) {
-        struct db *shared = (struct db *)(uintptr_t)db; /* only for its lock */
+        struct db *shared = (struct db *)db; /* only for its lock */
         bool well = true;
         pthread_mutex_lock(&shared->lock);
         size_t waiting = db->queue.n;

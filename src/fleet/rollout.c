@@ -118,7 +118,7 @@ static size_t draw_wave(const struct rollout_wave_policy *p, uint32_t wave, stru
         size_t take = n_free;
         if (p->limit.is_set && (uint64_t)quantity_of(&p->limit, matching) < n_free) {
                 take = (size_t)quantity_of(&p->limit, matching);
-                qsort(free_draws, n_free, sizeof(*free_draws), compare_lots);
+                qsort(free_draws, n_free, sizeof(struct draw *), compare_lots);
         }
         for (size_t i = 0; i < take; i++)
                 free_draws[i]->wave = wave;
@@ -154,7 +154,7 @@ static int add_rest(struct rollout *r) {
 }
 
 static int draw_waves(struct rollout *r, struct draw *draws, size_t n) {
-        _cleanup_(x_freep) struct draw **free_draws = calloc(MAX(n, 1u), sizeof(*free_draws));
+        _cleanup_(x_freep) struct draw **free_draws = calloc(MAX(n, 1u), sizeof(struct draw *));
         r->waves = calloc(r->policy.n_waves + 1, sizeof(*r->waves));
         if (!free_draws || !r->waves)
                 return -ENOMEM;
@@ -285,7 +285,7 @@ int rollout_new(const char *id, const char *fleet, const char *revision, const s
         _cleanup_(rollout_freep) struct rollout *r = calloc(1, sizeof(*r));
         if (!r)
                 return err_set(err, ENOMEM, "out of memory");
-        memcpy(r->id, id, len);
+        memcpy(r->id, id, len + 1);
         r->created_at = now;
         r->fleet = str_dup(fleet);
         r->revision = str_dup(revision);

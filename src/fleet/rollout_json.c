@@ -290,7 +290,7 @@ static const struct {
 };
 
 static int read_member(const json_t *j, const struct rollout *r, struct rollout_member *m, struct err **err) {
-        const char *wave, *state;
+        const char *wave = NULL, *state = NULL;
         int k = read_needed_text(j, "node", &m->node, err);
         if (k == 0)
                 k = json_read_string(j, "wave", &wave, err);

@@ -47,7 +47,7 @@ static void schedule(struct sim *s, size_t node) {
 }
 
 bool sim_fleet_next(const struct sim *s, msec_t *ret_at) {
-        struct sim *mutable = (struct sim *)(uintptr_t)s;
+        struct sim *mutable = (struct sim *)s;
         while (s->n_heap > 0 && s->nodes[s->heap[0].node].generation != s->heap[0].generation)
                 heap_pop(mutable);
         if (s->n_heap == 0)
