@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joining, renewing and being shown the door."""
+import re
 import subprocess
 
 from test_rollout import start_fleet
@@ -12,7 +13,7 @@ def test_a_join_token_is_used_up(lab):
     second = lab.add_agent("second", token=token)
     lab.wait("the second to be refused", lambda: "token" in second.tail() and "used" in second.tail())
     assert list(lab.nodes()) == ["first"]
-    assert not (second.state / "identity/certificate.pem").exists()
+    assert not (second.state / "identity/node.pem").exists()
 
 
 def test_a_join_token_expires(lab):
@@ -20,7 +21,7 @@ def test_a_join_token_expires(lab):
     import time
     time.sleep(1.5)
     late = lab.add_agent("late", token=token)
-    lab.wait("the late one to be refused", lambda: "expired" in late.tail())
+    lab.wait("the late one to be refused", lambda: "ended" in late.tail())
     assert lab.nodes() == {}
 
 
@@ -111,18 +112,18 @@ def test_keys_are_private(lab):
 def test_the_authority_issues_what_openssl_accepts(lab):
     lab.add_agent("a")
     lab.wait_connected()
-    certificate = lab.agents["a"].state / "identity/certificate.pem"
+    identity = (lab.agents["a"].state / "identity/node.pem").read_text()
+    pems = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", identity, re.S)
+    assert len(pems) == 3, "leaf, intermediate, root"
+    chain = lab.folder / "chain"
+    chain.mkdir()
+    for name, pem in zip(["leaf", "intermediate", "root"], pems):
+        (chain / name).write_text(pem)
+    certificate = chain / "leaf"
     text = subprocess.run(["openssl", "x509", "-in", certificate, "-noout", "-text"], capture_output=True, text=True,
                           check=True).stdout
     assert "URI:spiffe://fleet.example.org/node/a" in text
     assert "CA:FALSE" in text and "Digital Signature" in text
-    pems = certificate.read_text().split("-----END CERTIFICATE-----")
-    assert len(pems) == 4, "leaf, intermediate, root"
-    chain = lab.folder / "chain"
-    chain.mkdir()
-    names = ["leaf", "intermediate", "root"]
-    for name, pem in zip(names, pems):
-        (chain / name).write_text(pem.strip() + "\n-----END CERTIFICATE-----\n")
     verified = subprocess.run(["openssl", "verify", "-CAfile", chain / "root", "-untrusted", chain / "intermediate",
                                chain / "leaf"], capture_output=True, text=True)
     assert verified.returncode == 0, verified.stdout + verified.stderr
