@@ -18,11 +18,14 @@
 #include "agent/state_file.h"
 #include "agent/status.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "crypto/digest.h"
 #include "version.h"
 
 #define AGENT_STATUS_FILE_MS 100
+/* So long after the last change memory that is not in use is given back. */
+#define AGENT_QUIET_MS 5000
 /* After a start the first report waits for the node to be at its goal, which takes a moment when all still
  * runs: so that a restarted agent does not show as a node that is being changed. No longer than this. */
 #define AGENT_FIRST_REPORT_MS 3000
@@ -58,7 +61,7 @@ struct agent {
         char boot_id[BOOT_ID_SIZE];
         json_t *facts;
         msec_t started_at;
-        struct loop_timer *first_report, *status_file;
+        struct loop_timer *first_report, *status_file, *quiet;
         json_t *sent, *sending; /* statuses */
         int64_t seq;
 };
@@ -79,10 +82,15 @@ static json_t *make_status(const struct agent *a) {
         return status_make(a->reconcile, &f);
 }
 
+static void gone_quiet(void *arg) {
+        memory_give_back();
+}
+
 static void write_status_file(void *arg) {
         struct agent *a = arg;
         _cleanup_(x_freep) char *path = state_path(a, "status.json"), *text = NULL;
         _cleanup_json_ json_t *status = make_status(a);
+        loop_timer_set(a->quiet, AGENT_QUIET_MS);
         if (!path || !status ||
             json_object_set_new(status, "node", json_string(a->node ? a->node : "")) < 0 ||
             json_object_set_new(status, "link", json_string(a->link_text ? a->link_text : "not connected")) <
@@ -386,6 +394,8 @@ static void agent_close(struct agent *a) {
                 loop_timer_free(a->first_report);
         if (a->status_file)
                 loop_timer_free(a->status_file);
+        if (a->quiet)
+                loop_timer_free(a->quiet);
         loop_free(a->loop);
         identity_free(a->identity);
         edge_address_free(a->edge);
@@ -543,7 +553,8 @@ static int prepare_run(struct agent *a, struct err **err) {
 
         a->first_report = loop_timer_new(a->loop, first_report_due, a);
         a->status_file = loop_timer_new(a->loop, write_status_file, a);
-        if (!a->first_report || !a->status_file)
+        a->quiet = loop_timer_new(a->loop, gone_quiet, a);
+        if (!a->first_report || !a->status_file || !a->quiet)
                 return err_set_errno(err, ENOMEM, "agent");
         if (drift_new(a->loop, a->sysroot, &a->drift, &problem) < 0)
                 log_warning("files are not watched, only checked from time to time", "error",

@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "codec/json.h"
 #include "net/backoff.h"
@@ -47,6 +48,7 @@ struct relay {
         char *link_error;  /* why the link is down */
         int exit_code;
         bool stopping;
+        bool quiet; /* memory was given back, and nothing has changed since */
 };
 
 static msec_t now(const struct relay *r) {
@@ -322,19 +324,24 @@ static json_t *status_json(const struct relay *r) {
                          "certificateNotAfter", time_format(r->identity->not_after, until));
 }
 
-static void write_status(struct relay *r) {
+/* false: nothing has changed since it was written last. */
+static bool write_status(struct relay *r) {
         _cleanup_json_ json_t *j = status_json(r);
         _cleanup_(x_freep) char *text = j ? json_encode_pretty(j) : NULL;
         _cleanup_(x_freep) char *path = path_join(r->state, "status.json");
         if (!text || !path || str_eq(text, r->status_text))
-                return;
+                return false;
         if (file_write_atomic(path, text, strlen(text), 0644, NULL) >= 0)
                 (void)str_replace(&r->status_text, text);
+        return true;
 }
 
 static void on_status_timer(void *arg) {
         struct relay *r = arg;
-        write_status(r);
+        bool changed = write_status(r);
+        if (!changed && !r->quiet)
+                memory_give_back();
+        r->quiet = !changed;
         loop_timer_set(r->status_timer, STATUS_EVERY_MS);
 }
 
