@@ -233,6 +233,8 @@ static int fail_by_complaint(struct ssh_git_stream *s) {
         for (size_t i = 0; i < s->complaint.len; i++)
                 if (iscntrl((unsigned char)text[i]))
                         text[i] = ' ';
+        for (size_t i = s->complaint.len; i > 0 && text[i - 1] == ' '; i--)
+                text[i - 1] = '\0';
         const char *said = buf_str(&s->complaint);
         while (*said == ' ')
                 said++;

@@ -236,7 +236,8 @@ static int record_step(struct control *c, struct rollout_record *r, const struct
                 case ROLLOUT_EFFECT_MEMBER: member_store(c, r, e->member); break;
                 case ROLLOUT_EFFECT_CHANGED: changed = true; break;
                 case ROLLOUT_EFFECT_NOTE:
-                        tell(c, r, type, e->text, actor);
+                        /* One step may end a wave and the rollout: what speaks of a wave is told as that. */
+                        tell(c, r, str_has_prefix(e->text, "wave ") ? "RolloutWave" : type, e->text, actor);
                         told = true;
                         break;
                 case ROLLOUT_EFFECT_FINISHED: finished = true; break;

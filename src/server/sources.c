@@ -190,6 +190,19 @@ static void check_conflicts(struct source *s, struct compiled *compiled) {
         }
 }
 
+/* What stood in another source's way may be gone: a fleet or a node that it declares too. */
+static void retry_failed(struct control *c) {
+        const char *name;
+        void *value;
+        for (size_t i = 0; table_next(c->sources->all, &i, &name, &value);) {
+                struct source *other = value;
+                if (other->compile_failed) {
+                        other->compiled_tree[0] = '\0';
+                        other->wanted = true;
+                }
+        }
+}
+
 static void take_compiled(struct source *s, struct source_job *job) {
         struct compiled *compiled = job->compiled;
         if (compiled->n_errors == 0)
@@ -219,6 +232,7 @@ static void take_compiled(struct source *s, struct source_job *job) {
                                 compiled->n_fleets == 1 ? "" : "s"));
         tell(s, "SourceCompiled", message);
         fleets_apply(s->control, s->name, compiled);
+        retry_failed(s->control);
 }
 
 static void take_fetched(struct source *s, struct source_job *job) {
@@ -440,11 +454,13 @@ void sources_delete(struct control *c, struct source *s) {
                 list_remove(it);
                 list_append(&s->served, it);
         }
+        retry_failed(c);
         if (s->running)
                 return; /* job_done() cleans up */
         waiters_release(s);
         (void)path_remove(s->folder, NULL);
         source_destroy(s);
+        sources_pump(c);
 }
 
 /* ---- showing */
