@@ -515,9 +515,10 @@ static size_t produce_chunk(struct http_exchange *x, char *out, size_t size, boo
         n = (size_t)snprintf(out, size, "%zx\r\n", part);
         memcpy(out + n, http_queue_front(&x->out), part);
         n += part;
-        memcpy(out + n, "\r\n", 2);
+        out[n++] = '\r';
+        out[n++] = '\n';
         http_exchange_sent(x, part);
-        return n + 2;
+        return n;
 }
 
 static size_t produce_output(struct http1 *h, char *out, size_t size) {

@@ -141,7 +141,7 @@ int http_connection_feed(struct http_connection *c, const char *p, size_t n) {
         }
         if (!c->protocol && r >= 0)
                 http_connection_expect(c, c->service->limits.header_ms);
-        if (r >= 0 && n > 0 && !c->closing && !c->failed)
+        if (r >= 0 && n > 0 && c->protocol && !c->closing && !c->failed)
                 r = c->protocol->feed(c, p, n);
         if (r < 0)
                 c->failed = true;

@@ -53,7 +53,7 @@ int http_exchange_new(struct http_connection *c, const struct http_head *h, stru
         const char *text = h->text.data, *text_end = text ? text + h->text.len : NULL;
         const char *method = h->text.len ? field_find(text, text_end, ":method") : NULL;
         const char *target = h->text.len ? field_find(text, text_end, ":path") : NULL;
-        if (!method || !target)
+        if (!text || !method || !target)
                 return -EPROTO;
         size_t path_len = strcspn(target, "?");
         size_t parameters = HTTP_PARAMETERS_MAX * sizeof(char *);

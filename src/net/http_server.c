@@ -18,7 +18,13 @@
 
 /* ---- the address */
 
-static int parse_address(const char *text, struct sockaddr_storage *ret, struct err **err) {
+union address {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+};
+
+static int parse_address(const char *text, union address *ret, struct err **err) {
         const char *colon = strrchr(text ? text : "", ':');
         uint64_t port = 0;
         if (!colon || str_to_u64(colon + 1, &port) < 0 || port > UINT16_MAX)
@@ -30,19 +36,17 @@ static int parse_address(const char *text, struct sockaddr_storage *ret, struct 
                 return err_set(err, ENOMEM, "out of memory");
         const char *name = host[0] ? host : "[::]";
         size_t len = strlen(name);
-        struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-        *ret = (struct sockaddr_storage){0};
+        *ret = (union address){.v6 = {0}};
         if (name[0] == '[' && name[len - 1] == ']') {
                 _cleanup_(x_freep) char *inner = str_dup_n(name + 1, len - 2);
-                if (inner && inet_pton(AF_INET6, inner, &v6->sin6_addr) == 1) {
-                        v6->sin6_family = AF_INET6;
-                        v6->sin6_port = htons((uint16_t)port);
+                if (inner && inet_pton(AF_INET6, inner, &ret->v6.sin6_addr) == 1) {
+                        ret->v6.sin6_family = AF_INET6;
+                        ret->v6.sin6_port = htons((uint16_t)port);
                         return 0;
                 }
-        } else if (inet_pton(AF_INET, name, &v4->sin_addr) == 1) {
-                v4->sin_family = AF_INET;
-                v4->sin_port = htons((uint16_t)port);
+        } else if (inet_pton(AF_INET, name, &ret->v4.sin_addr) == 1) {
+                ret->v4.sin_family = AF_INET;
+                ret->v4.sin_port = htons((uint16_t)port);
                 return 0;
         }
         return err_set(err, EINVAL,
@@ -51,30 +55,30 @@ static int parse_address(const char *text, struct sockaddr_storage *ret, struct 
                        text);
 }
 
-static void format_address(const struct sockaddr_storage *a, char out[HTTP_ADDRESS_SIZE]) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+static void format_address(const union address *a, char out[HTTP_ADDRESS_SIZE]) {
+        const struct in6_addr *v6 = &a->v6.sin6_addr;
         out[0] = '\0';
-        if (a->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
-                (void)inet_ntop(AF_INET, (const uint8_t *)&v6->sin6_addr + 12, out, HTTP_ADDRESS_SIZE);
-        else if (a->ss_family == AF_INET6)
-                (void)inet_ntop(AF_INET6, &v6->sin6_addr, out, HTTP_ADDRESS_SIZE);
-        else if (a->ss_family == AF_INET)
-                (void)inet_ntop(AF_INET, &((const struct sockaddr_in *)a)->sin_addr, out, HTTP_ADDRESS_SIZE);
+        if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6))
+                (void)inet_ntop(AF_INET, v6->s6_addr + 12, out, HTTP_ADDRESS_SIZE);
+        else if (a->any.sa_family == AF_INET6)
+                (void)inet_ntop(AF_INET6, v6, out, HTTP_ADDRESS_SIZE);
+        else if (a->any.sa_family == AF_INET)
+                (void)inet_ntop(AF_INET, &a->v4.sin_addr, out, HTTP_ADDRESS_SIZE);
 }
 
 static int listen_on(const char *address, int *ret_fd, struct err **err) {
-        struct sockaddr_storage a;
+        union address a = {.v6 = {0}};
         int r = parse_address(address, &a, err), on = 1, off = 0;
         if (r < 0)
                 return r;
-        _cleanup_(x_closep) int fd = socket(a.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        _cleanup_(x_closep) int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return err_set_errno(err, errno, "listen on %s", address);
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-        if (a.ss_family == AF_INET6)
+        if (a.any.sa_family == AF_INET6)
                 (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-        socklen_t len = a.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-        if (bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, BACKLOG) < 0)
+        socklen_t len = a.any.sa_family == AF_INET6 ? sizeof(a.v6) : sizeof(a.v4);
+        if (bind(fd, &a.any, len) < 0 || listen(fd, BACKLOG) < 0)
                 return err_set_errno(err, errno, "listen on %s", address);
         *ret_fd = TAKE_FD(fd);
         return 0;
@@ -95,9 +99,9 @@ static void turn_away(struct http_server *s) {
 static void on_listener(uv_poll_t *handle, int status, int events) {
         struct http_server *s = handle->data;
         for (int i = 0; i < ACCEPTS_A_TURN && !s->stopping; i++) {
-                struct sockaddr_storage a;
+                union address a = {.v6 = {0}};
                 socklen_t len = sizeof(a);
-                int fd = accept4(s->listen_fd, (struct sockaddr *)&a, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+                int fd = accept4(s->listen_fd, &a.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
                 if (fd < 0) {
                         if (errno == EMFILE || errno == ENFILE)
                                 turn_away(s);
@@ -195,12 +199,11 @@ int http_server_start(struct loop *l, const struct http_server_options *o, struc
 }
 
 uint16_t http_server_port(const struct http_server *s) {
-        struct sockaddr_storage a = {0};
+        union address a = {.v6 = {0}};
         socklen_t len = sizeof(a);
-        if (getsockname(s->listen_fd, (struct sockaddr *)&a, &len) < 0)
+        if (getsockname(s->listen_fd, &a.any, &len) < 0)
                 return 0;
-        return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                             : ((struct sockaddr_in *)&a)->sin_port);
+        return ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
 }
 
 static void on_handle_closed(uv_handle_t *handle) {

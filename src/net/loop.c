@@ -134,7 +134,7 @@ static void on_alarm(uv_timer_t *handle) {
 struct loop_timer *loop_timer_new(struct loop *l, void (*fire)(void *arg), void *arg) {
         if (l->timers == l->heap_size) {
                 size_t size = l->heap_size ? 2 * l->heap_size : 16;
-                struct loop_timer **heap = reallocarray(l->heap, size, sizeof(*heap));
+                struct loop_timer **heap = reallocarray(l->heap, size, sizeof(struct loop_timer *));
                 if (!heap)
                         return NULL;
                 l->heap = heap;
