@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "relay/edge.h"
 #include "server/api.h"
 #include "server/inventory.h"
@@ -53,14 +54,12 @@ static json_t *listener_json(const struct http_server_stats *s) {
 
 /* Resident memory in KiB, 0 where it is not told. */
 static int64_t resident_kb(void) {
-        FILE *f = fopen("/proc/self/statm", "re");
-        long pages = 0;
-        if (!f)
+        _cleanup_(x_freep) char *text = NULL; /* "size resident shared ...", in pages */
+        size_t len = 0;
+        if (file_read("/proc/self/statm", 256, &text, &len, NULL) < 0)
                 return 0;
-        if (fscanf(f, "%*s %ld", &pages) != 1)
-                pages = 0;
-        (void)fclose(f);
-        return (int64_t)pages * (sysconf(_SC_PAGESIZE) / 1024);
+        const char *resident = strchr(text, ' ');
+        return resident ? strtol(resident, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
 }
 
 void api_status(struct http_exchange *x, void *arg) {

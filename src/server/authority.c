@@ -187,34 +187,41 @@ void renewal_done(struct renewal *r) {
         *r = (struct renewal){0};
 }
 
+static int renewal_read(struct authority *a, const char *csr, const char *chain, const char *proof,
+                        msec_t grace_ms, msec_t now, struct renewal *r, struct err **err) {
+        _cleanup_(x_freep) char *id = NULL;
+        _cleanup_(key_freep) struct key *old = NULL;
+        struct cert_info info = {0};
+        int k = cert_verify_svid(chain, a->roots, a->domain, now, grace_ms, &id, err);
+        if (k >= 0)
+                k = cert_public_key(chain, &old, err);
+        if (k < 0)
+                return k;
+        k = key_verify(old, csr, strlen(csr), proof, err);
+        if (k < 0)
+                return err_wrap(err, "proof of the old key");
+        k = csr_check(csr, &r->subject, err);
+        if (k < 0)
+                return k;
+        if (spiffe_id_member(id, a->domain, &r->kind, &r->name) < 0)
+                return err_set(err, EKEYREJECTED, "%s is not a name of this trust domain", id);
+        k = cert_inspect(chain, &info, err);
+        if (k < 0)
+                return k;
+        memcpy(r->serial, info.serial, sizeof(r->serial));
+        cert_info_done(&info);
+        return 0;
+}
+
 int authority_check_renewal(struct authority *a, const char *csr, const char *chain, const char *proof,
                             msec_t grace_ms, msec_t now, struct renewal *ret, struct err **err) {
-        _cleanup_(x_freep) char *id = NULL;
-        _cleanup_(renewal_done) struct renewal renewal = {0};
-        _cleanup_(key_freep) struct key *old = NULL;
-        int r = cert_verify_svid(chain, a->roots, a->domain, now, grace_ms, &id, err);
-        if (r < 0)
+        struct renewal renewal = {0};
+        int r = renewal_read(a, csr, chain, proof, grace_ms, now, &renewal, err);
+        if (r < 0) {
+                renewal_done(&renewal);
                 return r;
-        r = cert_public_key(chain, &old, err);
-        if (r < 0)
-                return r;
-        r = key_verify(old, csr, strlen(csr), proof, err);
-        if (r < 0)
-                return err_wrap(err, "proof of the old key");
-        r = csr_check(csr, &renewal.subject, err);
-        if (r < 0)
-                return r;
-        r = spiffe_id_member(id, a->domain, &renewal.kind, &renewal.name);
-        if (r < 0)
-                return err_set(err, EKEYREJECTED, "%s is not a name of this trust domain", id);
-        struct cert_info info = {0};
-        r = cert_inspect(chain, &info, err);
-        if (r < 0)
-                return r;
-        memcpy(renewal.serial, info.serial, sizeof(renewal.serial));
-        cert_info_done(&info);
+        }
         *ret = renewal;
-        renewal = (struct renewal){0};
         return 0;
 }
 

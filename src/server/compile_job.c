@@ -97,7 +97,7 @@ static char *apps_text(const struct revision *r) {
 
 /* Names the target: the revision, and how it is bound for every node that the repository declares. */
 static void target_keys(const struct fleet_model *m, struct compiled *c) {
-        struct sha256 **digests = new0((m->n_fleets + 1) * sizeof(*digests));
+        struct sha256 **digests = must(calloc(m->n_fleets + 1, sizeof(void *)));
         for (size_t i = 0; i < m->n_fleets; i++) {
                 digests[i] = must(sha256_new());
                 sha256_update(digests[i], c->fleets[i].digest, 64);

@@ -259,7 +259,7 @@ static void settle_all(struct control *c) {
 /* The nodes for which the target is a change; malloc'ed. */
 static struct node **nodes_to_change(struct control *c, const struct fleet *f,
                                      const struct revision *revision, size_t *ret_n) {
-        struct node **list = new0((inventory_size(c) + 1) * sizeof(*list)), *n;
+        struct node **list = must(calloc(inventory_size(c) + 1, sizeof(void *))), *n;
         size_t count = 0;
         for (size_t i = 0; inventory_next(c, &i, &n);)
                 if (n->fleet == f && !n->revoked_at &&
@@ -292,15 +292,15 @@ static void fleet_advance(struct control *c, struct fleet *f, bool is_new) {
         if (active)
                 rollouts_supersede(c, active, f->desired.commit);
         size_t n = 0;
-        _cleanup_(x_freep) struct node **nodes = nodes_to_change(c, f, revision, &n);
+        struct node **nodes = nodes_to_change(c, f, revision, &n);
+        bool is_stable = strcmp(f->stable.key, f->desired.key) == 0;
         if (n == 0) {
-                if (strcmp(f->stable.key, f->desired.key) != 0 || active)
+                if (!is_stable || active)
                         fleet_become_stable(c, f, &f->desired);
-                return;
-        }
-        if (!is_new && !active && strcmp(f->stable.key, f->desired.key) == 0)
-                return; /* a node out of step catches up by itself */
-        rollouts_begin(c, f, &f->desired, nodes, n);
+        } else if (is_new || active || !is_stable)
+                rollouts_begin(c, f, &f->desired, nodes, n);
+        /* else: a node out of step catches up by itself */
+        free(nodes);
 }
 
 static bool fleet_retarget(struct control *c, struct fleet *f, const struct compiled *compiled,
@@ -370,7 +370,7 @@ static struct fleet *fleet_upsert(struct control *c, const char *source, const s
 }
 
 void fleets_apply(struct control *c, const char *source, const struct compiled *compiled) {
-        _cleanup_(x_freep) bool *is_new = new0(compiled->n_fleets + 1);
+        bool *is_new = must(calloc(compiled->n_fleets + 1, sizeof(*is_new)));
         fleets_prune(c, source, compiled);
         inventory_declare(c, source, compiled->nodes, compiled->n_nodes);
         for (size_t i = 0; i < compiled->n_fleets; i++) {
@@ -401,6 +401,7 @@ void fleets_apply(struct control *c, const char *source, const struct compiled *
                 if (f)
                         fleet_advance(c, f, is_new[i]);
         }
+        free(is_new);
         settle_all(c);
         revisions_trim(c);
 }

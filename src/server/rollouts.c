@@ -308,12 +308,10 @@ static void history_trim(struct control *c, const char *fleet) {
         }
 }
 
-void rollouts_begin(struct control *c, struct fleet *f, const struct target *t, struct node *const *nodes,
-                    size_t n) {
-        _cleanup_(err_freep) struct err *err = NULL;
-        _cleanup_(x_freep) struct rollout_candidate *candidates = new0(n * sizeof(*candidates));
+static int rollout_make(const struct control *c, struct rollout_record *r, const struct fleet *f,
+                        struct node *const *nodes, size_t n, struct err **err) {
+        struct rollout_candidate *candidates = must(calloc(n + 1, sizeof(*candidates)));
         static const struct pairs none;
-        msec_t now = control_now(c);
         for (size_t i = 0; i < n; i++) {
                 const struct assignment *back =
                         assigned_is_good(c, nodes[i], NULL) ? nodes[i]->assigned : nodes[i]->fallback;
@@ -323,13 +321,23 @@ void rollouts_begin(struct control *c, struct fleet *f, const struct target *t, 
                                                    .connected = nodes[i]->connected,
                                                    .previous_revision = back ? back->revision : NULL};
         }
+        int k = rollout_new(r->id, r->fleet, r->target.revision, fleet_policy(f), candidates, n,
+                            r->created_at, &r->rollout, err);
+        free(candidates);
+        return k;
+}
+
+void rollouts_begin(struct control *c, struct fleet *f, const struct target *t, struct node *const *nodes,
+                    size_t n) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        const struct rollout_record *before = rollouts_latest(c, fleet_name(f));
         struct rollout_record *r = NEW(struct rollout_record);
-        id_make(now, r->id);
+        /* Later than the one before even within a millisecond: the newest is known by its time. */
+        r->created_at = MAX(control_now(c), before ? before->created_at + 1 : 0);
+        id_make(r->created_at, r->id);
         r->fleet = copy_text(fleet_name(f));
-        r->created_at = now;
         target_copy(&r->target, t);
-        if (rollout_new(r->id, r->fleet, t->revision, fleet_policy(f), candidates, n, now, &r->rollout,
-                        &err) < 0) {
+        if (rollout_make(c, r, f, nodes, n, &err) < 0) {
                 log_error("a rollout cannot begin", "fleet", r->fleet, "error", err_message(err), NULL);
                 record_destroy(r);
                 return;
@@ -484,8 +492,9 @@ int rollouts_open(struct control *c, struct err **err) {
         c->rollouts->all = must(table_new(record_destroy));
         c->rollouts->latest = must(table_new(NULL));
         c->rollouts->timer = must(loop_timer_new(c->loop, rollouts_tick, c));
-        int r = db_query_now(c->db, &rows, err,
-                             "SELECT id, fleet, about, state, created_at FROM rollouts ORDER BY id", "");
+        int r = db_query_now(
+                c->db, &rows, err,
+                "SELECT id, fleet, about, state, created_at FROM rollouts ORDER BY created_at, id", "");
         return r < 0 ? r : records_load(c, rows, err);
 }
 
