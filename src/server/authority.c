@@ -108,6 +108,29 @@ static bool intermediate_is_due(const char *pem, const struct key *key, msec_t n
                key_id(key, b, NULL) < 0 || strcmp(a, b) != 0;
 }
 
+static int intermediate_refresh(struct authority *a, const char *folder, const char *passphrase, msec_t now,
+                                struct err **err) {
+        _cleanup_(key_freep) struct key *root_key = NULL;
+        _cleanup_(key_freep) struct key *key = NULL;
+        _cleanup_(x_freep) char *pem = NULL;
+        if (!intermediate_is_due(a->intermediate, a->intermediate_key, now))
+                return 0;
+        if (key_read(folder, "root.key", passphrase, &root_key, NULL) < 0)
+                return 0; /* kept elsewhere: the old one goes on as long as it can */
+        int r = intermediate_make(folder, a->domain, a->roots, root_key, passphrase, now, err);
+        if (r >= 0)
+                r = pem_read(folder, "intermediate.pem", &pem, err);
+        if (r >= 0)
+                r = key_read(folder, "intermediate.key", passphrase, &key, err);
+        if (r < 0)
+                return err_wrap(err, "renew the intermediate certificate");
+        free(a->intermediate);
+        key_free(a->intermediate_key);
+        a->intermediate = TAKE_PTR(pem);
+        a->intermediate_key = TAKE_PTR(key);
+        return 0;
+}
+
 static int authority_load(struct authority *a, const char *folder, const char *passphrase, msec_t now,
                           struct err **err) {
         int r = pem_read(folder, "root.pem", &a->roots, err);
@@ -121,18 +144,7 @@ static int authority_load(struct authority *a, const char *folder, const char *p
                 r = cert_pin_of_root(a->roots, a->pin, err);
         if (r < 0)
                 return r;
-        if (!intermediate_is_due(a->intermediate, a->intermediate_key, now))
-                return 0;
-        _cleanup_(key_freep) struct key *root_key = NULL;
-        if (key_read(folder, "root.key", passphrase, &root_key, NULL) < 0)
-                return 0; /* kept elsewhere: the old one goes on as long as it can */
-        r = intermediate_make(folder, a->domain, a->roots, root_key, passphrase, now, err);
-        if (r < 0)
-                return err_wrap(err, "renew the intermediate certificate");
-        a->intermediate = (free(a->intermediate), NULL);
-        a->intermediate_key = key_free(a->intermediate_key);
-        r = pem_read(folder, "intermediate.pem", &a->intermediate, err);
-        return r < 0 ? r : key_read(folder, "intermediate.key", passphrase, &a->intermediate_key, err);
+        return intermediate_refresh(a, folder, passphrase, now, err);
 }
 
 int authority_open(const char *state, const char *domain, const char *passphrase, int64_t bundle_sequence,
@@ -150,6 +162,12 @@ int authority_open(const char *state, const char *domain, const char *passphrase
                 return err_wrap(err, "open the certificate authority in %s", folder);
         *ret = TAKE_PTR(a);
         return 0;
+}
+
+int authority_refresh(struct authority *a, const char *state, const char *passphrase, msec_t now,
+                      struct err **err) {
+        _cleanup_(x_freep) char *folder = must(path_join(state, "ca"));
+        return intermediate_refresh(a, folder, passphrase, now, err);
 }
 
 const char *authority_domain(const struct authority *a) {

@@ -2,7 +2,7 @@
 /* The certificate authority and the key that signs assignments.
  *
  * STATE/ca/root.pem, root.key         10 years; the key is needed only to make the next intermediate
- * STATE/ca/intermediate.pem, .key     2 years; signs every leaf. Made anew at start when a third of its time
+ * STATE/ca/intermediate.pem, .key     2 years; signs every leaf. Made anew when a third of its time
  *                                     is left and the root's key is at hand
  * STATE/ca/assignment.key             signs what nodes are told to run
  *
@@ -20,6 +20,9 @@ int authority_create(const char *state, const char *domain, const char *passphra
                      char ret_pin[65], struct err **err);
 int authority_open(const char *state, const char *domain, const char *passphrase, int64_t bundle_sequence,
                    msec_t now, struct authority **ret, struct err **err);
+/* For servers that run for years: makes the next intermediate when it is due. */
+int authority_refresh(struct authority *a, const char *state, const char *passphrase, msec_t now,
+                      struct err **err);
 struct authority *authority_free(struct authority *a);
 DEFINE_CLEANUP(struct authority, authority_free)
 

@@ -56,6 +56,13 @@ static int take(struct server_identity *i, struct err **err) {
 static void renew(void *arg) {
         struct server_identity *i = arg;
         _cleanup_(err_freep) struct err *err = NULL;
+        const struct settings *s = i->control->settings;
+        if (authority_refresh(i->control->authority, s->state, s->passphrase, control_now(i->control), &err) <
+            0) {
+                log_error("the intermediate certificate could not be renewed", "error", err_message(err),
+                          NULL);
+                err = err_free(err);
+        }
         if (take(i, &err) < 0) {
                 log_error("the server's certificate could not be renewed", "error", err_message(err), NULL);
                 loop_timer_set(i->renew, RETRY_MS);
