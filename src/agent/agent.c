@@ -72,7 +72,15 @@ static char *state_path(const struct agent *a, const char *name) {
 
 /* ---- status */
 
+/* Before there is an identity there is little to say. */
+static json_t *make_unenrolled_status(void) {
+        return json_pack("{s:s, s:n, s:n, s:n, s:i, s:[]}", "state", "NotEnrolled", "revision", "target",
+                         "message", "driftCorrected", 0, "apps");
+}
+
 static json_t *make_status(const struct agent *a) {
+        if (!a->reconcile)
+                return make_unenrolled_status();
         struct status_facts f = {.node = a->node ? a->node : "",
                                  .boot_id = a->boot_id,
                                  .agent_version = SKERRY_VERSION,

@@ -523,6 +523,12 @@ static void part_event(void *arg, const struct driver_event *e) {
         switch (e->type) {
         case DRIVER_CHANGED: on_check(a); return;
         case DRIVER_ENDED: part_ended(a, e); return;
+        case DRIVER_REVIVED:
+                a->restarts++;
+                if (app_state_is_well(a->state))
+                        a->drift_corrected++;
+                tell(a);
+                return;
         }
 }
 

@@ -70,9 +70,12 @@ int edge_answer_error(const struct edge_address *e, const struct http_result *r,
         _cleanup_json_ json_t *body = NULL;
         const char *code = NULL, *message = NULL;
 
-        if (r->status == 0 || (r->error && r->status < 300))
-                return err_set(err, r->error ? -r->error : EIO, "%s: %s", address,
-                               r->message ? r->message : strerror(r->error ? -r->error : EIO));
+        if (r->status == 0 || (r->error && r->status < 300)) {
+                int cause = r->error ? -r->error : EIO;
+                if (r->message && str_has_prefix(r->message, address))
+                        return err_set(err, cause, "%s", r->message);
+                return err_set(err, cause, "%s: %s", address, r->message ? r->message : strerror(cause));
+        }
         if (r->status >= 300 && r->status < 400)
                 return err_set(
                         err, EPROTO,

@@ -71,7 +71,12 @@ static void enrol_done(void *arg, const struct http_result *r) {
         _cleanup_(err_freep) struct err *err = NULL;
         struct identity *identity = NULL;
         e->call = NULL;
-        if (r->error || r->status < 200 || r->status > 299)
+        if (r->error == -EKEYREJECTED)
+                (void)err_set(&err, EKEYREJECTED,
+                              "%s is not the server that the join token's pin names (or something stands "
+                              "between): %s",
+                              edge_address_current(e->request.edge), r->message);
+        else if (r->error || r->status < 200 || r->status > 299)
                 (void)edge_answer_error(e->request.edge, r, &err);
         else
                 (void)read_answer(e, r, &identity, &err);

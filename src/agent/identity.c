@@ -111,14 +111,18 @@ static int assemble(const char *state, struct key *key, const char *certificate,
 }
 
 static int store_certificate(const char *folder, struct key *key, const char *certificate, struct err **err) {
-        _cleanup_(x_freep) char *pem = NULL, *both = NULL, *path = path_join(folder, "node.pem");
+        _cleanup_(x_freep) char *pem = NULL, *both = NULL, *path = path_join(folder, "node.pem"),
+                                *copy = path_join(folder, "certificate.pem");
         int r = key_to_pem(key, &pem, err);
         if (r < 0)
                 return r;
         both = str_format("%s%s", pem, certificate);
-        if (!path || !both)
+        if (!path || !copy || !both)
                 return err_set_errno(err, ENOMEM, "identity");
         r = file_write_atomic(path, both, strlen(both), 0600, err);
+        /* The public half once more, for people and their tools; nothing reads it back. */
+        if (r == 0)
+                (void)file_write_atomic(copy, certificate, strlen(certificate), 0644, NULL);
         explicit_bzero(pem, strlen(pem));
         explicit_bzero(both, strlen(both));
         return r;

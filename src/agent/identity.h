@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who this node is: key and certificate (an X.509-SVID), and the trust bundle, kept in
  * <state>/identity/: `node.pem` (0600: private key, then the certificate chain, so that both change in one
- * atomic step) and `bundle.json`. */
+ * atomic step), `certificate.pem` (a copy of the chain for people) and `bundle.json`. */
 #pragma once
 
 #include "agent/bundle.h"

@@ -49,6 +49,7 @@ typedef void (*driver_done)(void *arg, const struct driver_outcome *o);
 enum driver_event_type {
         DRIVER_CHANGED, /* something may have drifted: a check is due */
         DRIVER_ENDED,   /* what ran has ended by itself */
+        DRIVER_REVIVED, /* what ran has ended, and what keeps it (podman) has started it again */
 };
 struct driver_event {
         enum driver_event_type type;

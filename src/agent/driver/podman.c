@@ -615,8 +615,13 @@ static void tell(struct podman_part *p) {
         char why[sizeof(p->verdict.problem) + sizeof(p->last_line) + 32];
         const char *problem = p->verdict.problem;
         if (p->verdict.current) {
-                if (p->ends < PODMAN_ENDS_MAX)
-                        return; /* podman has it up again */
+                if (p->ends == 0)
+                        return;
+                if (p->ends < PODMAN_ENDS_MAX) {
+                        p->part.listener.event(p->part.listener.arg,
+                                               &(struct driver_event){.type = DRIVER_REVIVED});
+                        return;
+                }
                 p->ends = 0;
                 problem = "a container keeps ending and being restarted";
         }
