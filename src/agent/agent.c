@@ -26,6 +26,7 @@
 #define AGENT_STATUS_FILE_MS 100
 /* So long after the last change memory that is not in use is given back. */
 #define AGENT_QUIET_MS 5000
+#define AGENT_STORE_AGAIN_MS 5000
 /* After a start the first report waits for the node to be at its goal, which takes a moment when all still
  * runs: so that a restarted agent does not show as a node that is being changed. No longer than this. */
 #define AGENT_FIRST_REPORT_MS 3000
@@ -61,7 +62,8 @@ struct agent {
         char boot_id[BOOT_ID_SIZE];
         json_t *facts;
         msec_t started_at;
-        struct loop_timer *first_report, *status_file, *quiet;
+        struct assignment *unstored; /* verified, but there was no room to store it */
+        struct loop_timer *first_report, *status_file, *quiet, *store_again;
         json_t *sent, *sending; /* statuses */
         int64_t seq;
 };
@@ -172,18 +174,17 @@ static void status_sent(void *arg, bool taken) {
 
 /* ---- assignments */
 
-static void take_assignment(struct agent *a, const json_t *event) {
-        _cleanup_(assignment_freep) struct assignment *fresh = NULL;
+/* Nothing is begun that a restart would not know of: an assignment that cannot be stored (a full disk) waits,
+ * and is tried again. */
+static void keep_assignment(struct agent *a, struct assignment *verified) {
+        _cleanup_(assignment_freep) struct assignment *fresh = verified;
         _cleanup_(err_freep) struct err *err = NULL;
         char version[24];
-        int r = assignment_verify(event, identity_bundle(a->identity), a->node, a->held,
-                                  ledger_floor(a->ledger), &fresh, &err);
-        if (r == -EALREADY)
-                return;
-        if (r == 0)
-                r = assignment_store(fresh, a->assignment_path, &err);
-        if (r < 0) {
-                log_warning("an assignment was not taken", "error", err_message(err), NULL);
+        if (assignment_store(fresh, a->assignment_path, &err) < 0) {
+                log_warning("an assignment could not be stored, trying again", "error", err_message(err),
+                            NULL);
+                a->unstored = TAKE_PTR(fresh);
+                loop_timer_set(a->store_again, AGENT_STORE_AGAIN_MS);
                 return;
         }
         (void)snprintf(version, sizeof(version), "%lld", (long long)fresh->version);
@@ -192,6 +193,27 @@ static void take_assignment(struct agent *a, const json_t *event) {
         assignment_free(a->held);
         a->held = TAKE_PTR(fresh);
         reconcile_assign(a->reconcile, a->held);
+}
+
+static void store_again(void *arg) {
+        struct agent *a = arg;
+        if (a->unstored)
+                keep_assignment(a, TAKE_PTR(a->unstored));
+}
+
+static void take_assignment(struct agent *a, const json_t *event) {
+        struct assignment *fresh = NULL;
+        _cleanup_(err_freep) struct err *err = NULL;
+        int r = assignment_verify(event, identity_bundle(a->identity), a->node,
+                                  a->unstored ? a->unstored : a->held, ledger_floor(a->ledger), &fresh, &err);
+        if (r == -EALREADY)
+                return;
+        if (r < 0) {
+                log_warning("an assignment was not taken", "error", err_message(err), NULL);
+                return;
+        }
+        a->unstored = assignment_free(a->unstored);
+        keep_assignment(a, fresh);
 }
 
 static void take_bundle(struct agent *a, const json_t *event) {
@@ -404,10 +426,13 @@ static void agent_close(struct agent *a) {
                 loop_timer_free(a->status_file);
         if (a->quiet)
                 loop_timer_free(a->quiet);
+        if (a->store_again)
+                loop_timer_free(a->store_again);
         loop_free(a->loop);
         identity_free(a->identity);
         edge_address_free(a->edge);
         assignment_free(a->held);
+        assignment_free(a->unstored);
         ledger_free(a->ledger);
         object_store_free(a->objects);
         root_dir_free(a->sysroot);
@@ -562,7 +587,8 @@ static int prepare_run(struct agent *a, struct err **err) {
         a->first_report = loop_timer_new(a->loop, first_report_due, a);
         a->status_file = loop_timer_new(a->loop, write_status_file, a);
         a->quiet = loop_timer_new(a->loop, gone_quiet, a);
-        if (!a->first_report || !a->status_file || !a->quiet)
+        a->store_again = loop_timer_new(a->loop, store_again, a);
+        if (!a->first_report || !a->status_file || !a->quiet || !a->store_again)
                 return err_set_errno(err, ENOMEM, "agent");
         if (drift_new(a->loop, a->sysroot, &a->drift, &problem) < 0)
                 log_warning("files are not watched, only checked from time to time", "error",

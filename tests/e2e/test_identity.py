@@ -21,7 +21,7 @@ def test_a_join_token_expires(lab):
     import time
     time.sleep(1.5)
     late = lab.add_agent("late", token=token)
-    lab.wait("the late one to be refused", lambda: "ended" in late.tail())
+    lab.wait("the late one to be refused", lambda: "expired" in late.tail())
     assert lab.nodes() == {}
 
 
