@@ -147,7 +147,7 @@ int enrolment_start(const struct enrolment_request *request, struct enrolment **
                         "one with `skerry token create`");
         }
         struct enrolment *e = calloc(1, sizeof(*e));
-        struct tls_material material = {.peer = TLS_PEER_PIN, .pin = token.pin};
+        struct tls_material material = {.peer = TLS_PEER_PIN, .pin = token.pin, .peer_is_edge = true};
         if (!e) {
                 token_done(&token);
                 return err_set_errno(err, ENOMEM, "enrol");

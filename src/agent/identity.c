@@ -73,7 +73,8 @@ static int make_material(const struct identity *i, bool anonymous, char **ret_ke
                                      .key_pem = key_pem,
                                      .bundle_pem = i->bundle->roots,
                                      .peer = TLS_PEER_REQUIRED,
-                                     .trust_domain = i->bundle->trust_domain};
+                                     .trust_domain = i->bundle->trust_domain,
+                                     .peer_is_edge = true};
         *ret_key_pem = TAKE_PTR(key_pem);
         return 0;
 }

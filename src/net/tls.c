@@ -14,6 +14,7 @@
 #include "crypto/cert_openssl.h"
 #include "crypto/digest.h"
 #include "crypto/openssl_error.h"
+#include "crypto/spiffe_id.h"
 
 #define SECURITY_LEVEL 2                 /* 112 bits: no SHA-1, RSA from 2048 */
 #define PEER_CHAIN_BYTES_MAX (32 * 1024) /* of certificates that a peer may send */
@@ -28,7 +29,7 @@
 struct tls_policy {
         struct tls_policy *older;
         enum tls_peer_check peer;
-        bool check_host;
+        bool check_host, peer_is_edge;
         char *trust_domain;
         uint8_t pin[SHA256_SIZE];
 };
@@ -96,13 +97,20 @@ static int verify_pinned(X509_STORE_CTX *store, const struct tls_policy *policy)
         return ok;
 }
 
+static bool is_edge(const char *id) {
+        _cleanup_(x_freep) char *domain = NULL, *path = NULL;
+        return spiffe_id_parse(id, &domain, &path, NULL) == 0 &&
+               (str_has_prefix(path, "/server/") || str_has_prefix(path, "/relay/"));
+}
+
 static int on_verify(X509_STORE_CTX *store, void *arg) {
         const struct tls_policy *policy = arg;
         int ok = policy->peer == TLS_PEER_PIN ? verify_pinned(store, policy) : X509_verify_cert(store) == 1;
-        if (ok && policy->trust_domain) {
+        if (ok && (policy->trust_domain || policy->peer_is_edge)) {
                 _cleanup_(x_freep) char *id = NULL;
                 if (cert_check_svid_leaf(X509_STORE_CTX_get0_cert(store), policy->trust_domain, &id, NULL) <
-                    0) {
+                            0 ||
+                    (policy->peer_is_edge && !is_edge(id))) {
                         X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
                         ok = 0;
                 }
@@ -249,6 +257,7 @@ static int policy_new(const struct tls_material *m, struct tls_policy **ret, str
                 return err_set(err, ENOMEM, "out of memory");
         p->peer = m->peer;
         p->check_host = m->check_host;
+        p->peer_is_edge = m->peer_is_edge;
         if (m->trust_domain) {
                 p->trust_domain = str_dup(m->trust_domain);
                 if (!p->trust_domain)
@@ -263,7 +272,7 @@ static int policy_new(const struct tls_material *m, struct tls_policy **ret, str
 }
 
 static bool policy_equal(const struct tls_policy *a, const struct tls_policy *b) {
-        return a->peer == b->peer && a->check_host == b->check_host &&
+        return a->peer == b->peer && a->check_host == b->check_host && a->peer_is_edge == b->peer_is_edge &&
                str_eq(a->trust_domain, b->trust_domain) && memcmp(a->pin, b->pin, sizeof(a->pin)) == 0;
 }
 

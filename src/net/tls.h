@@ -25,6 +25,8 @@ struct tls_material {
         enum tls_peer_check peer;
         const char *trust_domain; /* not NULL: the peer's SPIFFE ID must be in it (clients too) */
         bool check_host;          /* client: also match the DNS name or address of the server */
+        bool peer_is_edge; /* client: the peer must be a server or relay by its SPIFFE ID. A node chains
+                              to the same roots, but does not speak for the edge */
 };
 
 struct tls_config;

@@ -167,6 +167,31 @@ static void the_trust_domain_must_fit(void **state) {
         assert_false(agree(s, c));
 }
 
+static void a_node_does_not_speak_for_the_edge(void **state) {
+        struct member relay;
+        member_init(&relay, &authority, "spiffe://example.org/relay/north", NULL, 3600000);
+        struct tls_material s = server_material(TLS_PEER_OPTIONAL), c = client_material(&node);
+        c.peer_is_edge = true;
+        assert_true(agree(s, c));
+        s.certificate_pem = relay.chain;
+        s.key_pem = relay.key;
+        assert_true(agree(s, c));
+        s.certificate_pem = node.chain;
+        s.key_pem = node.key;
+        assert_false(agree(s, c));
+        c.peer_is_edge = false;
+        assert_true(agree(s, c));
+        /* nor by the pin that it knows as every member does */
+        c = client_material(NULL);
+        c.peer = TLS_PEER_PIN;
+        c.bundle_pem = c.trust_domain = NULL;
+        c.pin = authority.pin;
+        assert_true(agree(s, c));
+        c.peer_is_edge = true;
+        assert_false(agree(s, c));
+        member_done(&relay);
+}
+
 static void a_root_cannot_act_as_a_member(void **state) {
         struct tls_material s = server_material(TLS_PEER_REQUIRED), c = client_material(&node);
         _cleanup_(x_freep) char *key = NULL;
@@ -296,6 +321,7 @@ int main(void) {
                 cmocka_unit_test(without_a_common_protocol_there_is_no_connection),
                 cmocka_unit_test(clients_are_let_in_by_certificate),
                 cmocka_unit_test(the_trust_domain_must_fit),
+                cmocka_unit_test(a_node_does_not_speak_for_the_edge),
                 cmocka_unit_test(a_root_cannot_act_as_a_member),
                 cmocka_unit_test(a_pin_finds_its_root_in_the_servers_chain),
                 cmocka_unit_test(tickets_resume_without_state_and_end_with_a_reload),
