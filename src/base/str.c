@@ -192,25 +192,25 @@ size_t str_distance(const char *a, const char *b, size_t limit) {
         if (n > DISTANCE_LENGTH_MAX ||
             m > DISTANCE_LENGTH_MAX) /* no slip of the keyboard is looked for there */
                 return strcmp(a, b) == 0 ? 0 : limit + 1;
-        /* One row of the table at a time: row[j] is the distance of a's first i bytes to b's first j. */
-        size_t row[DISTANCE_LENGTH_MAX + 1];
+        /* Three rows of the table at a time: row[j] is the distance of a's first i bytes to b's first j. */
+        size_t rows[3][DISTANCE_LENGTH_MAX + 1];
         for (size_t j = 0; j <= m; j++)
-                row[j] = j;
+                rows[0][j] = j;
         for (size_t i = 1; i <= n; i++) {
-                size_t diagonal = row[0], least = i;
-                row[0] = i;
+                size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+                size_t least = row[0] = i;
                 for (size_t j = 1; j <= m; j++) {
-                        size_t above = row[j];
-                        size_t best = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-                        best = MIN(best, MIN(above, row[j - 1]) + 1);
-                        diagonal = above;
+                        size_t best = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+                        best = MIN(best, MIN(above[j], row[j - 1]) + 1);
+                        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                                best = MIN(best, before[j - 2] + 1);
                         row[j] = best;
                         least = MIN(least, best);
                 }
                 if (least > limit)
                         return limit + 1;
         }
-        return MIN(row[m], limit + 1);
+        return MIN(rows[n % 3][m], limit + 1);
 }
 
 const char *str_nearest(const char *s, const char *const *candidates, size_t n) {

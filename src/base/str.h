@@ -34,7 +34,8 @@ const char *duration_format(int64_t ms, char *out, size_t size);
 /* A DNS label: 1-63 of [a-z0-9-], starting and ending with a letter or digit (RFC 1123). */
 bool name_is_dns_label(const char *s) _pure_;
 
-/* Levenshtein distance, bounded: returns limit + 1 as soon as it must be larger. */
+/* How many bytes one must put in, take out or change, or neighbours swap (once each: "optimal string
+ * alignment"), to make b of a. Bounded: returns limit + 1 as soon as it must be larger. */
 size_t str_distance(const char *a, const char *b, size_t limit);
 /* The candidate nearest to s, when it is near enough to be a slip of the keyboard (distance at most
  * 1 + length/4); else NULL. */

@@ -488,6 +488,40 @@ static int check_text(struct decoder *d) {
         return 0;
 }
 
+/* Deeper than yaml_decode() goes nobody looks: the scanner gets slow with depth. */
+static int check(struct decoder *d) {
+        for (size_t depth = 0; depth <= YAML_MAX_DEPTH;) {
+                yaml_event_t e;
+                if (!yaml_parser_parse(&d->parser, &e))
+                        return refuse_syntax(d);
+                yaml_event_type_t type = e.type;
+                yaml_event_delete(&e);
+                if (type == YAML_STREAM_END_EVENT)
+                        return 0;
+                if (type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT)
+                        depth++;
+                else if (type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT)
+                        depth--;
+        }
+        return 0;
+}
+
+int yaml_check(const char *file, const char *text, size_t len, struct position *ret_where, struct err **err) {
+        struct decoder d = {.file = file, .text = text, .len = len, .where = ret_where, .err = err};
+        if (len > YAML_MAX_BYTES)
+                return 0;
+        int r = check_text(&d);
+        if (r < 0)
+                return r;
+        if (!yaml_parser_initialize(&d.parser))
+                return no_memory(&d);
+        yaml_parser_set_encoding(&d.parser, YAML_UTF8_ENCODING);
+        yaml_parser_set_input_string(&d.parser, (const unsigned char *)text, len);
+        r = check(&d);
+        yaml_parser_delete(&d.parser);
+        return r;
+}
+
 int yaml_decode(struct arena *arena, const char *file, const char *text, size_t len,
                 struct value ***ret_documents, size_t *ret_n, struct position *ret_where, struct err **err) {
         if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark says nothing in UTF-8 */

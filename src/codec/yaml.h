@@ -18,5 +18,9 @@
 int yaml_decode(struct arena *arena, const char *file, const char *text, size_t len,
                 struct value ***ret_documents, size_t *ret_n, struct position *ret_where, struct err **err);
 
+/* Is it YAML at all? What yaml_decode() refuses for safety's sake (anchors, tags, repeated keys, size) is
+ * fine here. -EINVAL as above. Nothing is kept. */
+int yaml_check(const char *file, const char *text, size_t len, struct position *ret_where, struct err **err);
+
 /* What the core schema (YAML 1.2.2 section 10.3.2) makes of a plain scalar. */
 enum value_type yaml_plain_type(const char *s, size_t len) _pure_;

@@ -166,10 +166,18 @@ static bool may_suggest(const struct compiler *c) {
         return diagnostics_errors(c->diagnostics) < SUGGESTIONS_MAX;
 }
 
+static bool seems_to_be_there(const struct compiler *c, int kind, const char *name) {
+        char key[80];
+        (void)snprintf(key, sizeof key, "%d%s", kind, name);
+        return table_get(c->seeming, key) != NULL;
+}
+
 void compiler_missing(struct compiler *c, enum fleet_kind kind, const struct located *name) {
         const struct named *k = &c->kinds[kind];
         char suggestion[SUGGESTION_SIZE];
 
+        if (seems_to_be_there(c, (int)kind, name->text) || seems_to_be_there(c, -1, name->text))
+                return;
         compiler_error(c, &name->where,
                        may_suggest(c)
                                ? suggest_nearest(name->text, k->names, k->n, suggestion, sizeof suggestion)
@@ -334,7 +342,8 @@ static int index_tree(struct compiler *c) {
         bool sorted = true;
 
         c->entries = arena_calloc(c->arena, c->tree->n, sizeof *c->entries);
-        if (!c->entries)
+        c->unread_files = arena_calloc(c->arena, c->tree->n, sizeof(struct parsed *));
+        if (!c->entries || !c->unread_files)
                 return err_set_errno(c->err, ENOMEM, "compile");
         for (size_t i = 0; i < c->tree->n; i++) {
                 c->entries[i] = &c->tree->entries[i];
@@ -366,11 +375,12 @@ static int gather(struct gathering *g, const struct document *d) {
         return 0;
 }
 
-/* By name; equal names in the order they were found. */
+/* By name, those without one last; equal names in the order they were found. */
 static int compare_documents(const void *a, const void *b) {
         const struct document *x = *(const struct document *const *)a,
                               *y = *(const struct document *const *)b;
-        int r = strcmp(x->metadata.name.text, y->metadata.name.text);
+        const char *x_name = x->metadata.name.text, *y_name = y->metadata.name.text;
+        int r = x_name && y_name ? strcmp(x_name, y_name) : !x_name - !y_name;
         if (r == 0)
                 r = strcmp(x->where.file, y->where.file);
         if (r == 0)
@@ -379,26 +389,35 @@ static int compare_documents(const void *a, const void *b) {
 }
 
 static int name_documents(struct compiler *c, enum fleet_kind kind, struct gathering *g) {
+        const struct document **others = arena_calloc(c->arena, g->n + 1, sizeof *others);
         struct named *k = &c->kinds[kind];
+        size_t n_others = 0;
 
         if (g->n > 1)
                 qsort(g->items, g->n, sizeof *g->items, compare_documents);
         k->items = arena_calloc(c->arena, g->n + 1, sizeof *k->items);
         k->names = arena_calloc(c->arena, g->n + 1, sizeof *k->names);
-        if (!k->items || !k->names)
+        if (!others || !k->items || !k->names)
                 return err_set_errno(c->err, ENOMEM, "compile");
         for (size_t i = 0; i < g->n; i++) {
                 const struct document *d = g->items[i], *first = k->n ? k->items[k->n - 1] : NULL;
+                const char *name = d->metadata.name.text;
 
-                if (first && str_eq(first->metadata.name.text, d->metadata.name.text)) {
+                if (name && first && str_eq(first->metadata.name.text, name)) {
                         compiler_error(c, &d->where, NULL, "%s \"%s\" is there twice, first at %s:%" PRIu32,
-                                       fleet_kind_names[kind], d->metadata.name.text, first->where.file,
-                                       first->where.line);
-                        continue;
+                                       fleet_kind_names[kind], name, first->where.file, first->where.line);
+                        name = NULL;
                 }
-                k->items[k->n] = d;
-                k->names[k->n++] = d->metadata.name.text;
+                if (name) {
+                        k->items[k->n] = d;
+                        k->names[k->n++] = name;
+                } else {
+                        others[n_others++] = d;
+                }
         }
+        k->n_all = k->n + n_others;
+        if (n_others)
+                memcpy(k->items + k->n, others, n_others * sizeof *others);
         return 0;
 }
 
@@ -412,6 +431,53 @@ ssize_t compiler_find(const struct compiler *c, enum fleet_kind kind, const char
         return found ? found - k->names : -1;
 }
 
+static bool may_be_fleet_file(const char *path) {
+        return !is_hidden(path) && (str_has_suffix(path, ".yaml") || str_has_suffix(path, ".yml"));
+}
+
+static int note_unread(struct compiler *c, const struct parsed *p) {
+        if (p->fault_message)
+                c->unread_files[c->n_unread_files++] = p;
+        for (int kind = 0; kind < FLEET_KINDS; kind++)
+                c->unread[kind] |= p->unread[kind];
+        for (size_t i = 0; i < p->n_seeming; i++) {
+                char key[80];
+                (void)snprintf(key, sizeof key, "%d%s", p->seeming[i].kind, p->seeming[i].name);
+                if (table_set(c->seeming, key, &p->seeming[i]) < 0)
+                        return err_set_errno(c->err, ENOMEM, "compile");
+        }
+        return 0;
+}
+
+/* Does a document name the file, as a manifest or as content? Then its faults are told there. */
+static int is_named(const struct compiler *c, const char *path, bool *ret) {
+        *ret = false;
+        for (int kind = PARSED_MANIFEST; kind <= PARSED_TEMPLATE; kind++) {
+                _cleanup_(x_freep) char *key = str_format("%d%s", kind, path);
+                if (!key)
+                        return err_set_errno(c->err, ENOMEM, "compile");
+                *ret |= table_get(c->parsed, key) != NULL;
+        }
+        return 0;
+}
+
+/* Files that nobody reads: another tool's, or ours in a bad state. */
+static int warn_of_unread_files(struct compiler *c) {
+        for (size_t i = 0; i < c->n_unread_files; i++) {
+                const struct parsed *p = c->unread_files[i];
+                bool named;
+
+                if (is_named(c, p->fault.file, &named) < 0)
+                        return -ENOMEM;
+                if (!named)
+                        compiler_warning(c, &p->fault,
+                                         p->looks_like_template ? "it looks like a template of another tool"
+                                                                : "mend it if it belongs to the fleet",
+                                         "the file is not YAML and was passed over: %s", p->fault_message);
+        }
+        return 0;
+}
+
 static int read_files(struct compiler *c, struct gathering gathered[FLEET_KINDS]) {
         for (size_t i = 0; i < c->tree->n; i++) {
                 const struct fleet_tree_entry *e = c->entries[i];
@@ -419,8 +485,7 @@ static int read_files(struct compiler *c, struct gathering gathered[FLEET_KINDS]
                 const struct parsed *p = NULL;
                 int r;
 
-                if (is_hidden(e->path) ||
-                    (!str_has_suffix(e->path, ".yaml") && !str_has_suffix(e->path, ".yml")))
+                if (!may_be_fleet_file(e->path))
                         continue;
                 r = compiler_parse(c, PARSED_FLEET_FILE, e, LOOK_MAX, &p);
                 if (r == -EFBIG)
@@ -429,9 +494,10 @@ static int read_files(struct compiler *c, struct gathering gathered[FLEET_KINDS]
                 else if (r < 0)
                         return r;
                 for (size_t j = 0; p && j < p->n_documents; j++)
-                        if (p->documents[j].metadata.name.text &&
-                            gather(&gathered[p->documents[j].kind], &p->documents[j]) < 0)
+                        if (gather(&gathered[p->documents[j].kind], &p->documents[j]) < 0)
                                 return err_set_errno(c->err, ENOMEM, "compile");
+                if (p && note_unread(c, p) < 0)
+                        return -ENOMEM;
         }
         return 0;
 }
@@ -497,7 +563,8 @@ static int compile(struct compiler *c, const struct fleet_node *inventory, size_
                                c->tree->n, FLEET_FILES_MAX);
         c->parsed = table_new(NULL);
         c->objects = table_new(NULL);
-        if (!c->parsed || !c->objects)
+        c->seeming = table_new(NULL);
+        if (!c->parsed || !c->objects || !c->seeming)
                 return err_set_errno(c->err, ENOMEM, "compile");
         r = index_tree(c);
         if (r == 0)
@@ -508,6 +575,8 @@ static int compile(struct compiler *c, const struct fleet_node *inventory, size_
                 r = link_apps(c);
         if (r == 0)
                 r = link_fleets(c);
+        if (r == 0)
+                r = warn_of_unread_files(c);
         if (r == 0)
                 r = check_reach(c);
         if (r == 0)
@@ -532,6 +601,7 @@ int fleet_compile(const struct fleet_tree *tree, const struct fleet_node *invent
         r = compile(&c, inventory, n_inventory);
         table_free(c.parsed);
         table_free(c.objects);
+        table_free(c.seeming);
         if (r < 0)
                 return r;
         cache_sweep(cache);

@@ -10,7 +10,7 @@
 #define FILES_APP "files" /* what a fleet template's own files become */
 
 struct app_entry {
-        const char *name;
+        const char *name;                /* not a valid one perhaps where it is not used further */
         const struct document *document; /* NULL: the files of a fleet template */
         struct app_file *files;
         const struct position *file_places; /* of each one's path */
@@ -38,10 +38,11 @@ struct fleet_entry {
         size_t n_requires, n_uses;
 };
 
-struct named { /* the documents of one kind, sorted by name, each name once */
-        const struct document **items;
-        size_t n;
-        const char **names;
+struct named {                         /* the documents of one kind */
+        const struct document **items; /* sorted by name, each name once: the first n; then those that have no
+                                          valid name, or one that is taken: what they say is checked too */
+        size_t n, n_all;
+        const char **names; /* of the first n */
 };
 
 struct compiler {
@@ -53,7 +54,11 @@ struct compiler {
         struct arena *arena; /* the model's */
         struct diagnostics *diagnostics;
         struct named kinds[FLEET_KINDS];
-        struct app_entry *apps; /* as kinds[FLEET_KIND_APP] */
+        struct table *seeming;              /* kind or -1, and name: see struct seeming_name */
+        const struct parsed **unread_files; /* no YAML, and not known to be ours */
+        size_t n_unread_files;
+        bool unread[FLEET_KINDS]; /* what is missing may stand in a document that could not be read */
+        struct app_entry *apps;   /* as kinds[FLEET_KIND_APP].items */
         struct fleet_entry *fleets;
         struct fleet_node *nodes; /* all known: declared and inventory; sorted by name */
         size_t n_nodes;
@@ -73,7 +78,7 @@ void compiler_error(struct compiler *c, const struct position *where, const char
                     const char *format, ...) _printf_(4, 5);
 void compiler_warning(struct compiler *c, const struct position *where, const char *suggestion,
                       const char *format, ...) _printf_(4, 5);
-/* Reports a name that no document of the kind has. */
+/* Reports a name that no document of the kind has; not one that a faulty document may have. */
 void compiler_missing(struct compiler *c, enum fleet_kind kind, const struct located *name);
 
 /* Resolves file documents into e->files (with places and texts); faults are reported. */

@@ -12,6 +12,7 @@
 #define MINUTE (60 * SECOND)
 #define DAY (24 * 60 * MINUTE)
 #define NAMES_MAX 1000
+#define CALLED_MAX 63 /* bytes of a name that is not valid, as messages show it */
 
 const char *const fleet_kind_names[FLEET_KINDS + 1] = {
         [FLEET_KIND_FLEET] = "Fleet",
@@ -119,6 +120,7 @@ static const struct schema selector_schema = {
         .documentation = "Chooses nodes by their labels; every line must hold. `{}` chooses all.",
         .size = sizeof(struct selector_document),
         .where_offset = offsetof(struct selector_document, where),
+        .broken_offset = offsetof(struct selector_document, broken),
         .check = check_selector,
         .fields =
                 (const struct schema_field[]){
@@ -209,10 +211,25 @@ const struct schema file_schema = {
 
 /* ---- Fleet */
 
+/* Which parts later checks can rely on. `object` is the template_ of a struct fleet_document. */
+static void check_template(struct schema_decoder *d, const struct value *v, void *object) {
+        struct fleet_document *f = (void *)((char *)object - offsetof(struct fleet_document, template_));
+        const struct value *apps = value_get(v, "apps"), *variables = value_get(v, "variables");
+        bool broken = f->template_.broken;
+
+        f->template_.apps_unsure =
+                broken && (!apps || apps->type != VALUE_LIST || apps->n_items != f->template_.apps.n);
+        f->template_.variables_unsure = broken && (!variables || variables->type != VALUE_MAP ||
+                                                   variables->n_pairs != f->template_.variables.n);
+}
+
 static const struct schema template_schema = {
         .name = "fleet template",
         .documentation = "What every node of the fleet runs.",
         .size = sizeof(((struct fleet_document *)0)->template_),
+        .broken_offset = offsetof(struct fleet_document, template_.broken) -
+                         offsetof(struct fleet_document, template_),
+        .check = check_template,
         .fields =
                 (const struct schema_field[]){
                         {.name = "variables",
@@ -495,14 +512,33 @@ static size_t spec_size(enum fleet_kind kind) {
         return 0;
 }
 
+/* A name that is not valid still tells a reader which document is meant. */
+static const char *name_for_messages(struct schema_decoder *d, const struct value *v) {
+        const struct value *metadata = value_get(v, "metadata");
+        const struct value *name = value_get(metadata, "name");
+
+        size_t n;
+
+        if (!name || name->type != VALUE_STRING)
+                return "?";
+        n = strcspn(name->text, "\r\n");
+        if (n <= CALLED_MAX && !name->text[n])
+                return n ? name->text : "?";
+        n = MIN(n, (size_t)CALLED_MAX);
+        while (n > 0 && ((unsigned char)name->text[n] & 0xc0) == 0x80) /* not inside a UTF-8 sequence */
+                n--;
+        return arena_strndup(d->arena, name->text, n);
+}
+
 int document_decode(struct schema_decoder *d, enum fleet_kind kind, const struct value *v,
                     struct document *ret) {
         size_t errors_before = diagnostics_errors(d->diagnostics);
+        const char *called = name_for_messages(d, v);
         struct envelope *e;
         int r;
 
         e = arena_alloc(d->arena, sizeof *e + spec_size(kind));
-        if (!e)
+        if (!e || !called)
                 return -ENOMEM;
         d->references = NULL;
         d->n_references = d->cap_references = 0;
@@ -513,6 +549,7 @@ int document_decode(struct schema_decoder *d, enum fleet_kind kind, const struct
                 .kind = kind,
                 .where = e->metadata.name.text ? e->metadata.name.where : v->position,
                 .metadata = e->metadata,
+                .called = called,
                 .broken = diagnostics_errors(d->diagnostics) > errors_before,
                 .references = d->references,
                 .n_references = d->n_references,

@@ -31,6 +31,7 @@ struct selector_document {
         struct expression_document *expressions;
         size_t n_expressions;
         struct selector selector; /* made of the above */
+        bool broken;              /* some of it was wrong, and left out */
 };
 
 struct file_document {
@@ -50,6 +51,9 @@ struct fleet_document {
                 struct file_document *files;
                 size_t n_files;
                 struct located_list apps;
+                bool broken;
+                /* Something is wrong with them, or they may be what another field was meant to be. */
+                bool variables_unsure, apps_unsure;
         } template_;
 };
 
@@ -128,7 +132,8 @@ struct document {
         enum fleet_kind kind;
         struct position where;
         struct metadata_document metadata;
-        bool broken; /* it has errors of its own: checks that would only repeat them are left out */
+        const char *called; /* its name for messages, also where that was wrong; never NULL */
+        bool broken;        /* it has errors of its own: checks that would only repeat them are left out */
         union {
                 struct fleet_document *fleet;
                 struct app_document *app;

@@ -267,7 +267,7 @@ static void report_cycle(struct compiler *c, const struct step *from, const stru
 
 /* Depth first, with a stack of our own: a chain of apps may be as long as a repository. */
 static int find_cycles(struct compiler *c) {
-        size_t n = c->kinds[FLEET_KIND_APP].n;
+        size_t n = c->kinds[FLEET_KIND_APP].n_all;
         _cleanup_(x_freep) struct step *path = calloc(n + 1, sizeof *path);
 
         if (!path)
@@ -321,16 +321,16 @@ static int link_app(struct compiler *c, struct app_entry *e) {
 int link_apps(struct compiler *c) {
         const struct named *k = &c->kinds[FLEET_KIND_APP];
 
-        c->apps = arena_calloc(c->arena, k->n + 1, sizeof *c->apps);
+        c->apps = arena_calloc(c->arena, k->n_all + 1, sizeof *c->apps);
         if (!c->apps)
                 return no_memory(c);
-        for (size_t i = 0; i < k->n; i++) {
-                c->apps[i].name = k->names[i];
+        for (size_t i = 0; i < k->n_all; i++) {
+                c->apps[i].name = k->items[i]->called;
                 c->apps[i].document = k->items[i];
         }
-        for (size_t i = 0; i < k->n; i++) {
+        for (size_t i = 0; i < k->n_all; i++) {
                 int r;
-                if (str_eq(k->names[i], FILES_APP))
+                if (str_eq(c->apps[i].name, FILES_APP))
                         compiler_error(c, &k->items[i]->where, "choose another name",
                                        "the app name \"" FILES_APP
                                        "\" is kept for the files of a fleet's template");

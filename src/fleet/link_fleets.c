@@ -27,6 +27,26 @@ static const struct position *place_of(const struct fleet_entry *f, const struct
         return &f->document->where;
 }
 
+/* Is one of the listed names, which no App has, a slip for this one? */
+static bool is_listed_with_a_slip(const struct compiler *c, const struct fleet_entry *f, const char *app) {
+        const struct located_list *names = &f->document->fleet->template_.apps;
+        for (size_t i = 0; i < names->n; i++)
+                if (compiler_find(c, FLEET_KIND_APP, names->items[i].text) < 0 &&
+                    str_nearest(names->items[i].text, &app, 1))
+                        return true;
+        return false;
+}
+
+static void check_dependencies(struct compiler *c, const struct fleet_entry *f, const struct app_entry *app) {
+        for (size_t i = 0; i < app->n_dependencies; i++) {
+                const struct app_entry *dependency = app->dependencies[i];
+                if (!lists(f, dependency) && !is_listed_with_a_slip(c, f, dependency->name))
+                        compiler_error(c, place_of(f, app), "list it too",
+                                       "app \"%s\" depends on \"%s\", which fleet \"%s\" does not list",
+                                       app->name, dependency->name, f->document->called);
+        }
+}
+
 static int choose_apps(struct compiler *c, struct fleet_entry *f) {
         const struct located_list *names = &f->document->fleet->template_.apps;
 
@@ -45,14 +65,8 @@ static int choose_apps(struct compiler *c, struct fleet_entry *f) {
                         compiler_missing(c, FLEET_KIND_APP, &names->items[i]);
                 }
         }
-        for (size_t i = 0; i < f->n_apps; i++)
-                for (size_t j = 0; j < f->apps[i]->n_dependencies; j++)
-                        if (!lists(f, f->apps[i]->dependencies[j]))
-                                compiler_error(
-                                        c, place_of(f, f->apps[i]), "list it too",
-                                        "app \"%s\" depends on \"%s\", which fleet \"%s\" does not list",
-                                        f->apps[i]->name, f->apps[i]->dependencies[j]->name,
-                                        f->document->metadata.name.text);
+        for (size_t i = 0; i < f->n_apps && !f->document->fleet->template_.apps_unsure; i++)
+                check_dependencies(c, f, f->apps[i]);
         return 0;
 }
 
@@ -101,11 +115,11 @@ static void check_files(struct compiler *c, struct table *seen, const struct fle
                         compiler_error(
                                 c, &app->file_places[i], NULL,
                                 "file \"%.200s\" is kept by app \"%s\" too, and fleet \"%s\" lists both",
-                                app->files[i].path, other->name, f->document->metadata.name.text);
+                                app->files[i].path, other->name, f->document->called);
                 else
                         compiler_error(c, &app->file_places[i], NULL,
                                        "file \"%.200s\" is kept by the template of fleet \"%s\" too",
-                                       app->files[i].path, f->document->metadata.name.text);
+                                       app->files[i].path, f->document->called);
         }
 }
 
@@ -121,7 +135,7 @@ static void check_objects(struct compiler *c, struct table *seen, const struct f
                 else if (other)
                         compiler_error(c, &o->where, "give it another name",
                                        "%s \"%.80s\" is in app \"%s\" too, and fleet \"%s\" lists both",
-                                       o->kind, o->name, other->name, f->document->metadata.name.text);
+                                       o->kind, o->name, other->name, f->document->called);
         }
 }
 
@@ -140,7 +154,7 @@ static int check_conflicts(struct compiler *c, const struct fleet_entry *f) {
         if (r == 0 && size > APP_OBJECTS_MAX)
                 compiler_error(c, &f->document->where, "publish large files another way",
                                "the files of fleet \"%s\" are larger than %u MiB together",
-                               f->document->metadata.name.text, APP_OBJECTS_MAX >> 20);
+                               f->document->called, APP_OBJECTS_MAX >> 20);
         return r;
 }
 
@@ -174,7 +188,7 @@ static int link_fleet(struct compiler *c, struct fleet_entry *f, bool rollout_us
         if (d->template_.apps.n == 0 && d->template_.n_files == 0 && !f->document->broken)
                 compiler_warning(c, &f->document->where, "list apps or files in its template",
                                  "fleet \"%s\" has neither apps nor files: its nodes run nothing",
-                                 f->document->metadata.name.text);
+                                 f->document->called);
         r = link_template_files(c, f);
         if (r == 0)
                 r = choose_apps(c, f);
@@ -189,10 +203,10 @@ int link_fleets(struct compiler *c) {
         const struct named *fleets = &c->kinds[FLEET_KIND_FLEET], *rollouts = &c->kinds[FLEET_KIND_ROLLOUT];
         bool *rollout_used = arena_calloc(c->arena, rollouts->n + 1, sizeof *rollout_used);
 
-        c->fleets = arena_calloc(c->arena, fleets->n + 1, sizeof *c->fleets);
+        c->fleets = arena_calloc(c->arena, fleets->n_all + 1, sizeof *c->fleets);
         if (!c->fleets || !rollout_used)
                 return no_memory(c);
-        for (size_t i = 0; i < fleets->n; i++) {
+        for (size_t i = 0; i < fleets->n_all; i++) {
                 int r;
                 c->fleets[i].document = fleets->items[i];
                 r = link_fleet(c, &c->fleets[i], rollout_used);

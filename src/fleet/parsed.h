@@ -13,12 +13,25 @@ enum parsed_kind {
         PARSED_TEMPLATE,   /* the same, and references: content that is expanded */
 };
 
+/* A name that seems to be given by something that could not be read as a document: who refers to it is not
+ * told that there is no such thing. */
+struct seeming_name {
+        int kind; /* enum fleet_kind, or -1: any */
+        const char *name;
+};
+
 struct parsed {
         enum parsed_kind kind;
         struct arena *arena;
         struct diagnostics *diagnostics;
         struct document *documents;
         size_t n_documents;
+        struct seeming_name *seeming;
+        size_t n_seeming, cap_seeming;
+        bool unread[FLEET_KINDS]; /* there may be documents of this kind that could not be read */
+        struct position fault; /* fleet file: where it stops being YAML, when nothing says that it is ours */
+        const char *fault_message;
+        bool looks_like_template; /* such a file: of another tool */
         struct manifest manifest;
         struct located_reference *references;
         size_t n_references;

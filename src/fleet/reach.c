@@ -52,8 +52,7 @@ static int note_overlap(struct compiler *c, struct table *overlaps, const struct
         char key[160];
         struct overlap *o;
 
-        (void)snprintf(key, sizeof key, "%s %s", a->document->metadata.name.text,
-                       b->document->metadata.name.text);
+        (void)snprintf(key, sizeof key, "%s %s", a->document->called, b->document->called);
         o = table_get(overlaps, key);
         if (!o) {
                 o = arena_alloc(c->arena, sizeof *o);
@@ -78,8 +77,20 @@ static void report_overlaps(struct compiler *c, const struct table *overlaps) {
                                other->file, other->line);
                 compiler_error(c, &o->b->document->fleet->selector.where, way_out,
                                "%s: in fleet \"%s\" and in fleet \"%s\"", node_list_text(&o->nodes, names),
-                               o->a->document->metadata.name.text, o->b->document->metadata.name.text);
+                               o->a->document->called, o->b->document->called);
         }
+}
+
+/* Was the selector read as it was written? Else nobody knows whom it selects. */
+static bool selector_is_sure(const struct fleet_entry *f) {
+        const struct selector_document *s = &f->document->fleet->selector;
+        return s->where.line > 0 && !s->broken;
+}
+
+/* A fleet under a name that is taken is as a rule a copy: that it selects the same nodes goes without saying.
+ */
+static bool is_copy(const struct compiler *c, size_t fleet) {
+        return fleet >= c->kinds[FLEET_KIND_FLEET].n && c->fleets[fleet].document->metadata.name.text;
 }
 
 static int reach_nodes(struct compiler *c, const struct fleet_entry **owners, struct table *overlaps) {
@@ -87,11 +98,11 @@ static int reach_nodes(struct compiler *c, const struct fleet_entry **owners, st
 
         for (size_t i = 0; i < c->n_nodes; i++)
                 n_labelled += c->nodes[i].labels.n > 0;
-        for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n; i++) {
+        for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n_all; i++) {
                 struct fleet_entry *f = &c->fleets[i];
                 const struct selector *selector = &f->document->fleet->selector.selector;
 
-                if (f->document->broken)
+                if (!selector_is_sure(f))
                         continue;
                 f->nodes = calloc(c->n_nodes + 1, sizeof *f->nodes);
                 if (!f->nodes)
@@ -102,14 +113,13 @@ static int reach_nodes(struct compiler *c, const struct fleet_entry **owners, st
                         f->nodes[f->n_nodes++] = j;
                         if (!owners[j])
                                 owners[j] = f;
-                        else if (note_overlap(c, overlaps, owners[j], f, &c->nodes[j]) < 0)
+                        else if (!is_copy(c, i) && note_overlap(c, overlaps, owners[j], f, &c->nodes[j]) < 0)
                                 return -ENOMEM;
                 }
-                if (f->n_nodes == 0 && n_labelled > 0)
+                if (f->n_nodes == 0 && n_labelled > 0 && !c->unread[FLEET_KIND_NODE])
                         compiler_warning(c, &f->document->fleet->selector.where, NULL,
                                          "fleet \"%s\" selects none of the %zu known node%s",
-                                         f->document->metadata.name.text, n_labelled,
-                                         n_labelled == 1 ? "" : "s");
+                                         f->document->called, n_labelled, n_labelled == 1 ? "" : "s");
         }
         return 0;
 }
@@ -122,10 +132,10 @@ static void report_unowned(struct compiler *c, const struct fleet_entry *const *
         for (size_t i = 0; i < c->n_nodes; i++)
                 if (!owners[i] && c->nodes[i].where.file && c->nodes[i].labels.n > 0)
                         node_list_add(&unowned, &c->nodes[i]);
-        for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n; i++)
-                if (c->fleets[i].document->broken)
+        for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n_all; i++)
+                if (!selector_is_sure(&c->fleets[i]))
                         return; /* it may have been theirs */
-        if (unowned.n > 0)
+        if (unowned.n > 0 && !c->unread[FLEET_KIND_FLEET])
                 compiler_warning(c, &unowned.first[0]->where, "look at the fleets' selectors",
                                  "no fleet selects %s", node_list_text(&unowned, names));
 }
@@ -239,6 +249,12 @@ static bool any_node_sets(const struct compiler *c, const char *variable) {
         return false;
 }
 
+/* A node whose document has faults may have what is missing in one of them. */
+static bool is_broken_node(const struct compiler *c, const struct fleet_node *node) {
+        ssize_t i = node->where.file ? compiler_find(c, FLEET_KIND_NODE, node->name) : -1;
+        return i >= 0 && c->kinds[FLEET_KIND_NODE].items[i]->broken;
+}
+
 /* A label that the selector does not demand, or a variable that the fleet does not set: do the nodes have it?
  */
 static void check_usage(struct compiler *c, const struct fleet_entry *f, const struct usage *u) {
@@ -248,13 +264,14 @@ static void check_usage(struct compiler *c, const struct fleet_entry *f, const s
         char names[NAMES_TEXT_SIZE], way_out[SUGGESTION_SIZE];
         struct node_list missing = {0};
 
-        if (!u->required || (!variable && !label) ||
+        if (!u->required || (!variable && !label) || (variable && d->template_.variables_unsure) ||
             (variable && pairs_get(&d->template_.variables, variable)) ||
             (label && selector_guarantees(&d->selector.selector, label)))
                 return;
         for (size_t i = 0; i < f->n_nodes; i++) {
                 const struct fleet_node *node = &c->nodes[f->nodes[i]];
-                if (!pairs_get(variable ? &node->variables : &node->labels, variable ? variable : label))
+                if (!pairs_get(variable ? &node->variables : &node->labels, variable ? variable : label) &&
+                    !is_broken_node(c, node))
                         node_list_add(&missing, node);
         }
         if (missing.n > 0) {
@@ -262,21 +279,22 @@ static void check_usage(struct compiler *c, const struct fleet_entry *f, const s
                         compiler_error(c, &u->places[i],
                                        suggest_reference(c, f, u->name, way_out, sizeof way_out),
                                        "${%s} is not known on %s of fleet \"%s\"", u->name,
-                                       node_list_text(&missing, names), f->document->metadata.name.text);
-        } else if (f->n_nodes == 0 && variable && !any_node_sets(c, variable)) {
+                                       node_list_text(&missing, names), f->document->called);
+        } else if (f->n_nodes == 0 && variable && !any_node_sets(c, variable) &&
+                   !c->unread[FLEET_KIND_NODE]) {
                 /* Nodes that nobody declared have no variables, so none could ever know it. */
                 for (size_t i = 0; i < u->n; i++)
                         compiler_error(c, &u->places[i],
                                        suggest_reference(c, f, u->name, way_out, sizeof way_out),
                                        "${%s} is set neither by fleet \"%s\" nor by any known node", u->name,
-                                       f->document->metadata.name.text);
+                                       f->document->called);
         } else if (f->n_nodes == 0 && label) {
                 for (size_t i = 0; i < u->n; i++)
                         compiler_warning(c, &u->places[i],
                                          suggest_reference(c, f, u->name, way_out, sizeof way_out),
                                          "${%s} may be unknown: the selector of fleet \"%s\" does not demand "
                                          "the label",
-                                         u->name, f->document->metadata.name.text);
+                                         u->name, f->document->called);
         }
 }
 
@@ -300,7 +318,7 @@ static int check_references(struct compiler *c, struct fleet_entry *f) {
                 f->uses[f->n_uses++] = u->name;
                 if (u->required)
                         f->requires_[f->n_requires++] = u->name;
-                if (!f->document->broken)
+                if (selector_is_sure(f))
                         check_usage(c, f, u);
         }
         if (f->n_uses)
@@ -315,7 +333,7 @@ static int check_references(struct compiler *c, struct fleet_entry *f) {
 static void check_waves(struct compiler *c, const struct fleet_entry *f) {
         const struct rollout_document *r;
 
-        if (!f->rollout || f->rollout->broken || f->document->broken)
+        if (!f->rollout || f->rollout->broken || !selector_is_sure(f))
                 return;
         r = f->rollout->rollout;
         for (size_t i = 0; i < r->n_waves; i++) {
@@ -332,11 +350,11 @@ static void check_waves(struct compiler *c, const struct fleet_entry *f) {
                         compiler_warning(c, &w->selector.where, NULL,
                                          "wave \"%s\" can never take a node of fleet \"%s\": their selectors "
                                          "exclude each other",
-                                         w->name, f->document->metadata.name.text);
-                else if (!matches && f->n_nodes > 0)
+                                         w->name, f->document->called);
+                else if (!matches && f->n_nodes > 0 && !c->unread[FLEET_KIND_NODE])
                         compiler_warning(c, &w->selector.where, NULL,
                                          "wave \"%s\" takes none of the %zu known nodes of fleet \"%s\"",
-                                         w->name, f->n_nodes, f->document->metadata.name.text);
+                                         w->name, f->n_nodes, f->document->called);
         }
 }
 
@@ -349,7 +367,7 @@ int check_reach(struct compiler *c) {
                 report_overlaps(c, overlaps);
                 report_unowned(c, owners);
         }
-        for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n; i++) {
+        for (size_t i = 0; i < c->kinds[FLEET_KIND_FLEET].n_all; i++) {
                 struct fleet_entry *f = &c->fleets[i];
                 if (r == 0)
                         r = check_references(c, f);

@@ -688,7 +688,15 @@ static void report_unknown(struct schema_decoder *d, const struct schema *s, con
                      p->key, s->name);
 }
 
+static void note_broken(const struct schema_decoder *d, const struct schema *s, void *object,
+                        size_t errors_before) {
+        if (s->broken_offset)
+                *(bool *)((char *)object + s->broken_offset) =
+                        diagnostics_errors(d->diagnostics) > errors_before;
+}
+
 int schema_decode(struct schema_decoder *d, const struct schema *s, const struct value *v, void *object) {
+        size_t errors_before = diagnostics_errors(d->diagnostics);
         uint64_t seen = 0;
         char what[96];
 
@@ -697,6 +705,7 @@ int schema_decode(struct schema_decoder *d, const struct schema *s, const struct
                 *(struct position *)(void *)((char *)object + s->where_offset) = v->position;
         if (v->type != VALUE_MAP) {
                 report_type(d, s->name, "a map", v);
+                note_broken(d, s, object, errors_before);
                 return d->failed;
         }
         for (size_t i = 0; i < v->n_pairs && !d->failed; i++) {
@@ -718,8 +727,10 @@ int schema_decode(struct schema_decoder *d, const struct schema *s, const struct
         for (const struct schema_field *f = s->fields; f->name; f++)
                 if (f->required && !(seen & UINT64_C(1) << (f - s->fields)))
                         schema_error(d, &v->position, NULL, "%s: field \"%s\" is missing", s->name, f->name);
+        note_broken(d, s, object, errors_before);
         if (s->check && !d->failed)
                 s->check(d, v, object);
+        note_broken(d, s, object, errors_before);
         return d->failed;
 }
 

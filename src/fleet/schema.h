@@ -66,6 +66,7 @@ struct schema {
         size_t size;
         const struct schema_field *fields;
         size_t where_offset; /* of a struct position that receives the map's place; 0: none (put it second) */
+        size_t broken_offset; /* of a bool that says, to check() already, whether it holds errors; 0: none */
         /* Checks that concern several fields; may be NULL. */
         void (*check)(struct schema_decoder *d, const struct value *v, void *object);
 };

@@ -60,6 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         struct value **documents = NULL;
         size_t n = 0;
         int r = yaml_decode(arena, "input.yaml", (const char *)data, size, &documents, &n, &where, &err);
+        int checked = yaml_check("input.yaml", (const char *)data, size, &where, NULL);
+        check(r != 0 || checked == 0); /* what can be read is YAML */
         if (r < 0) {
                 check(err != NULL && (r != -EINVAL || (where.line > 0 && where.column > 0)));
                 return 0;

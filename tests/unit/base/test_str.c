@@ -140,6 +140,16 @@ static void distances(void **state) {
         assert_int_equal(str_distance("kitten", "sitting", 2), 3); /* limit + 1 */
         assert_int_equal(str_distance("", "abc", 5), 3);
         assert_int_equal(str_distance("abc", "", 1), 2);
+        /* Neighbours that changed places are one slip, anywhere in the word, more than once. */
+        assert_int_equal(str_distance("gte", "get", 5), 1);
+        assert_int_equal(str_distance("egt", "get", 5), 1);
+        assert_int_equal(str_distance("ab", "ba", 5), 1);
+        assert_int_equal(str_distance("lable", "label", 1), 1);
+        assert_int_equal(str_distance("selcetro", "selector", 5), 2);
+        assert_int_equal(str_distance("selcetro", "selector", 1), 2);
+        assert_int_equal(str_distance("gteX", "get", 5), 2);
+        assert_int_equal(str_distance("abc", "cab", 5), 2);
+        assert_int_equal(str_distance("ca", "abc", 5), 3); /* what was swapped is not edited again */
         char a[500], b[500];
         memset(a, 'a', sizeof(a));
         memset(b, 'a', sizeof(b));
@@ -155,6 +165,10 @@ static void nearest_name(void **state) {
         assert_string_equal(str_nearest("templates", names, n), "template");
         assert_string_equal(str_nearest("rolout", names, n), "rollout");
         assert_string_equal(str_nearest("app", names, n), "apps");
+        assert_string_equal(str_nearest("paps", names, n), "apps");
+        static const char *const commands[] = {"describe", "events", "get", "init", "node"};
+        assert_string_equal(str_nearest("gte", commands, ARRAY_SIZE(commands)), "get");
+        assert_string_equal(str_nearest("ndoe", commands, ARRAY_SIZE(commands)), "node");
         assert_null(str_nearest("completely-different", names, n));
         assert_null(str_nearest("x", names, n)); /* one letter is not a slip of another one */
         assert_null(str_nearest("", names, n));

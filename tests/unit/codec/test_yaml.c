@@ -393,6 +393,34 @@ static void nodes(void **state) {
         refused(f, text, 1, 2 * (YAML_MAX_NODES - 1) + 2, "split it");
 }
 
+static int checked(struct fixture *f, const char *text) {
+        f->where = (struct position){0};
+        return yaml_check("a.yaml", text, strlen(text), &f->where, NULL);
+}
+
+/* What is refused for safety's sake is YAML all the same; what is no YAML is told with its place. */
+static void check_alone(void **state) {
+        struct fixture *f = *state;
+        static const char *const fine[] = {
+                "",           "a: 1\n---\nb: [x]\n",    "a: &x {<<: *x, b: !t y}\n", "a: 1\na: 2\n",
+                "? [a]\n: b", "%TAG ! x:\n---\na: 1\n",
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(fine); i++)
+                assert_int_equal(checked(f, fine[i]), 0);
+        assert_int_equal(checked(f, "a: b\nc: {d: [\n"), -EINVAL);
+        assert_int_equal(f->where.line, 3);
+        assert_string_equal(f->where.file, "a.yaml");
+        assert_int_equal(checked(f, "{{ if .Values.x }}\nkind: Thing\n{{ end }}\n"), -EINVAL);
+        assert_int_equal(f->where.line, 2);
+        assert_int_equal(checked(f, "ok: yes\n\tkind: x\n"), -EINVAL);
+        assert_int_equal(checked(f, "a: \xff\n"), -EINVAL);
+        assert_int_equal(f->where.column, 4);
+
+        char deep[1000]; /* nobody looks that far */
+        memset(deep, '[', sizeof(deep));
+        assert_int_equal(yaml_check("a.yaml", deep, sizeof(deep), &f->where, NULL), 0);
+}
+
 static void arena_that_is_full(void **state) {
         struct fixture *f = *state;
         const char text[] = "a: [1, 2, 3, {b: c}]\nd: \"some text\"\n";
@@ -434,6 +462,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(depth, setup, teardown),
                 cmocka_unit_test_setup_teardown(bytes, setup, teardown),
                 cmocka_unit_test_setup_teardown(nodes, setup, teardown),
+                cmocka_unit_test_setup_teardown(check_alone, setup, teardown),
                 cmocka_unit_test_setup_teardown(arena_that_is_full, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
