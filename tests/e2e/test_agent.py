@@ -13,8 +13,9 @@ def state_of(lab, name):
     return lab.node(name)["status"]["observed"]["state"]
 
 
-def processes(text):
-    """Pids of the processes whose command line holds this text."""
+def processes(agent):
+    """Pids of what the node's apps run, found by the environment they were given."""
+    mark = f"SKERRY_SYSROOT={agent.sysroot}\0".encode()
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
@@ -23,14 +24,14 @@ def processes(text):
                 environment = pathlib.Path(f"/proc/{entry}/environ").read_bytes()
             except OSError:
                 continue
-            if text.encode() in environment and "sleep" in line:
+            if mark in environment and "sleep" in line:
                 found.append(int(entry))
     return found
 
 
-def app_process(node):
-    """The one process of app web on this node."""
-    return lambda: (lambda pids: pids[0] if len(pids) == 1 else None)(processes(f"SKERRY_NODE={node}\0"))
+def app_process(agent):
+    """The one process that the node's only app runs."""
+    return lambda: (lambda pids: pids[0] if len(pids) == 1 else None)(processes(agent))
 
 
 def test_an_edited_file_is_put_back_and_counted(lab, fleet_repository):
@@ -48,9 +49,9 @@ def test_an_edited_file_is_put_back_and_counted(lab, fleet_repository):
 
 def test_a_dead_process_is_started_again(lab, fleet_repository):
     start_fleet(lab, fleet_repository, ["a"])
-    pid = wait_until("the app's process", app_process("a"))
+    pid = wait_until("the app's process", app_process(lab.agents["a"]))
     os.kill(pid, signal.SIGKILL)
-    again = wait_until("another process", lambda: (lambda p: p if p and p != pid else None)(app_process("a")()))
+    again = wait_until("another process", lambda: (lambda p: p if p and p != pid else None)(app_process(lab.agents["a"])()))
     assert again != pid
     lab.wait("the restart to be reported",
              lambda: [a["restarts"] for a in lab.node("a")["status"]["apps"] if a["name"] == "web"][0] >= 1)
@@ -60,15 +61,15 @@ def test_a_dead_process_is_started_again(lab, fleet_repository):
 def test_apps_outlive_the_agent_and_are_adopted(lab, fleet_repository):
     start_fleet(lab, fleet_repository, ["a"])
     agent = lab.agents["a"]
-    pid = wait_until("the app's process", app_process("a"))
+    pid = wait_until("the app's process", app_process(lab.agents["a"]))
     agent.kill()
-    assert app_process("a")() == pid
+    assert app_process(lab.agents["a"])() == pid
     agent.start()
     lab.wait_connected(["a"])
     lab.wait("a to be healthy", lambda: state_of(lab, "a") == "Healthy")
-    assert processes("SKERRY_NODE=a\0") == [pid], "the agent took the running process over"
+    assert processes(lab.agents["a"]) == [pid], "the agent took the running process over"
     os.kill(pid, signal.SIGKILL)
-    wait_until("the adopted process to be replaced", lambda: app_process("a")() not in (None, pid))
+    wait_until("the adopted process to be replaced", lambda: app_process(lab.agents["a"])() not in (None, pid))
 
 
 def test_without_a_network_a_node_converges_from_its_own_state(lab, fleet_repository):
@@ -76,7 +77,7 @@ def test_without_a_network_a_node_converges_from_its_own_state(lab, fleet_reposi
     agent = lab.agents["a"]
     agent.link.cut()
     agent.kill()
-    pid = wait_until("the app's process", app_process("a"))
+    pid = wait_until("the app's process", app_process(lab.agents["a"]))
     os.kill(pid, signal.SIGKILL)
     managed = agent.sysroot / "etc/edge.conf"
     right = managed.read_text()
@@ -84,13 +85,13 @@ def test_without_a_network_a_node_converges_from_its_own_state(lab, fleet_reposi
     agent.start()
     wait_until("the file to be back", managed.exists)
     assert managed.read_text() == right
-    wait_until("the process to be back", app_process("a"))
+    wait_until("the process to be back", app_process(lab.agents["a"]))
     assert not lab.node("a")["status"]["connected"]
 
 
 def test_what_left_the_repository_is_removed(lab, fleet_repository):
     start_fleet(lab, fleet_repository, ["a"], apps=("web", "till"))
-    assert len(processes("SKERRY_NODE=a\0")) == 2
+    assert len(processes(lab.agents["a"])) == 2
     fleets.write(fleet_repository, apps=("web",))
     (fleet_repository.tree / "edge/till.yaml").unlink()
     text = fleet_repository.read("edge/fleet.yaml")
@@ -99,7 +100,7 @@ def test_what_left_the_repository_is_removed(lab, fleet_repository):
     commit = fleet_repository.commit("Drop till and the file")
     lab.notify()
     lab.wait_rollout(commit)
-    assert len(processes("SKERRY_NODE=a\0")) == 1
+    assert len(processes(lab.agents["a"])) == 1
     assert lab.agents["a"].file("/etc/edge.conf") is None
     assert [a["name"] for a in lab.node("a")["status"]["apps"]] == ["web"]
 
@@ -116,17 +117,17 @@ def test_an_app_that_may_stay_stays(lab, fleet_repository):
     fleets.write(fleet_repository, apps=("web",))
     (fleet_repository.tree / "edge/till.yaml").unlink()
     lab.wait_rollout((fleet_repository.commit("Drop till"), lab.notify())[0])
-    assert len(processes("SKERRY_NODE=a\0")) == 2
+    assert len(processes(lab.agents["a"])) == 2
 
 
 def test_an_unchanged_app_is_left_alone(lab, fleet_repository):
     start_fleet(lab, fleet_repository, ["a"], apps=("web", "till"))
-    before = sorted(processes("SKERRY_NODE=a\0"))
+    before = sorted(processes(lab.agents["a"]))
     fleet_repository.replace("edge/till.yaml", 'TEXT: "one"', 'TEXT: "other"')
     commit = fleet_repository.commit("Change till only")
     lab.notify()
     lab.wait_rollout(commit)
-    after = sorted(processes("SKERRY_NODE=a\0"))
+    after = sorted(processes(lab.agents["a"]))
     assert len(after) == 2 and len(set(before) & set(after)) == 1
 
 
@@ -163,12 +164,12 @@ def test_a_failed_version_gives_way_to_the_one_before(lab, fleet_repository):
 
 def test_the_agent_stops_cleanly_and_leaves_its_apps(lab, fleet_repository):
     start_fleet(lab, fleet_repository, ["a"])
-    pid = wait_until("the app's process", app_process("a"))
+    pid = wait_until("the app's process", app_process(lab.agents["a"]))
     assert lab.agents["a"].stop() == 0
-    assert app_process("a")() == pid
+    assert app_process(lab.agents["a"])() == pid
     lab.wait("the node to be seen leaving", lambda: not lab.node("a")["status"]["connected"])
     lab.agents["a"].stop_apps()
-    wait_until("the app to be gone", lambda: not processes("SKERRY_NODE=a\0"))
+    wait_until("the app to be gone", lambda: not processes(lab.agents["a"]))
 
 
 def test_a_symlink_in_the_sysroot_leads_nowhere_outside(lab, fleet_repository):

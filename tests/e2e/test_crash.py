@@ -73,7 +73,7 @@ def test_kills_at_random_points(lab, fleet_repository, seed):
         lab.wait(f"everything to run {text}", lambda: converged(lab, rollout["spec"]["revision"], text))
         for name in NODES:
             def one_process():
-                mine = processes(f"SKERRY_NODE={name}\0")
+                mine = processes(lab.agents[name])
                 return len(mine) == 1
             wait_until(f"exactly one process of web on {name}", one_process)
 

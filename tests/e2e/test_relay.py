@@ -86,5 +86,5 @@ def test_an_enrolment_passes_through_the_relay(lab, fleet_repository):
     lab.add_agent("behind", {"fleet": "edge"}, relay="relay")
     lab.wait("the newcomer to be healthy",
              lambda: "behind" in lab.nodes() and lab.node("behind")["status"]["observed"]["state"] == "Healthy")
-    assert wait_until("its process", app_process("behind"))
+    assert wait_until("its process", app_process(lab.agents["behind"]))
     assert lab.cli_json("get", "relays")["items"][0]["status"]["nodes"] == 1
