@@ -111,7 +111,7 @@ static int prepare(struct attempt *a, struct err **err) {
                 return r;
         if (!token.pin)
                 r = err_set(err, EINVAL, "this is no join token: it does not say which server to trust");
-        struct tls_material material = {.peer = TLS_PEER_PIN, .pin = token.pin};
+        struct tls_material material = {.peer = TLS_PEER_PIN, .pin = token.pin, .peer_is_edge = true};
         if (r >= 0)
                 r = dir_make(o->state, 0700, err);
         if (r >= 0)

@@ -320,6 +320,7 @@ struct tls_material identity_client_material(const struct identity *i) {
                 .bundle_pem = i->roots_pem,
                 .peer = TLS_PEER_REQUIRED,
                 .trust_domain = i->trust_domain,
+                .peer_is_edge = true,
         };
 }
 
@@ -328,5 +329,6 @@ struct tls_material identity_anonymous_material(const struct identity *i) {
                 .bundle_pem = i->roots_pem,
                 .peer = TLS_PEER_REQUIRED,
                 .trust_domain = i->trust_domain,
+                .peer_is_edge = true,
         };
 }
