@@ -11,6 +11,7 @@
 #include "server/authority.h"
 #include "server/memory.h"
 
+#define REMIND_MS 30000    /* how often is looked for nodes that are connected and did not take theirs */
 #define SENDS_PER_TURN 128 /* a signature each: keeps the loop responsive when a wave is large */
 
 struct send { /* one assignment on its way out */
@@ -24,6 +25,7 @@ struct assignments {
         struct control *control;
         struct list queue; /* durable, to be signed and sent */
         bool posted;
+        struct loop_timer *remind;
 };
 
 struct assignment *assignment_ref(struct assignment *a) {
@@ -278,11 +280,29 @@ bool assignments_give_back(struct control *c, struct node *n, const char *rollou
         return true;
 }
 
+/* A node acknowledges an assignment with its next report. One that is connected and does not (its disk was
+ * full, say) is told again. */
+static void remind(void *arg) {
+        struct control *c = arg;
+        struct node *n;
+        for (size_t i = 0; inventory_next(c, &i, &n);)
+                if (n->connected && n->assigned && n->report.assignment < n->assigned->version &&
+                    control_now(c) - n->assigned->issued_at > REMIND_MS)
+                        send_later(c, n);
+        loop_timer_set(c->assignments->remind, REMIND_MS);
+}
+
+void assignments_stop(struct control *c) {
+        c->assignments->remind = loop_timer_free(c->assignments->remind);
+}
+
 int assignments_open(struct control *c, struct err **err) {
         _cleanup_(db_rows_freep) struct db_rows *rows = NULL;
         struct assignments *a = NEW(struct assignments);
         a->control = c;
         list_init(&a->queue);
+        a->remind = must(loop_timer_new(c->loop, remind, c));
+        loop_timer_set(a->remind, REMIND_MS);
         c->assignments = a;
         int r = db_query_now(c->db, &rows, err, "SELECT node, version, current, fallback FROM assignments",
                              "");

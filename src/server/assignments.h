@@ -26,6 +26,7 @@ json_t *assignment_to_json(const struct assignment *a) _must_use_;
 struct assignment *assignment_from_text(const char *text); /* NULL when text is NULL or damaged */
 
 int assignments_open(struct control *c, struct err **err);
+void assignments_stop(struct control *c); /* lets go of the loop */
 struct assignments *assignments_free(struct assignments *a);
 
 struct assignment_offer {

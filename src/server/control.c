@@ -92,6 +92,8 @@ void control_close(struct control *c) {
         if (c->sources)
                 sources_stop(c);
         retention_stop(c);
+        if (c->assignments)
+                assignments_stop(c);
         if (c->rollouts)
                 rollouts_stop(c);
         if (c->events)

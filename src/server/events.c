@@ -293,8 +293,10 @@ void events_add(struct events *e, const struct event *event) {
         if (seq % EVENTS_PRUNE_EVERY == 0)
                 turns_write(e->turns, "DELETE FROM events WHERE seq <= $1", "i", seq - EVENTS_KEPT);
         turns_after(e->turns, event_durable, e);
-        log_debug(event->message, "event", event->type, "node", event->node, "rollout", event->rollout,
-                  "source", event->source, NULL);
+        /* Rollouts and sources speak for themselves. */
+        if (event->node || (!event->rollout && !event->source))
+                log_debug(event->message, "event", event->type, "node", event->node, "rollout",
+                          event->rollout, NULL);
 }
 
 int64_t events_newest(const struct events *e) {
