@@ -128,12 +128,31 @@ static int name_check(const struct control *c, enum identity_kind kind, const ch
                         err, EEXIST,
                         "%s %s was revoked: forget it first (skerry node delete %s), or take another name",
                         identity_kind_name(kind), name, name);
-        if (not_after > control_now(c) && !(holder && str_eq(holder, machine_id)))
+        /* As long as its holder may come back and renew, a name is held. */
+        if (not_after + c->settings->renew_grace > control_now(c) && !(holder && str_eq(holder, machine_id)))
                 return err_set(
                         err, EEXIST,
                         "another machine holds a certificate as %s %s: take another name, or revoke and "
                         "delete that one",
                         identity_kind_name(kind), name);
+        return 0;
+}
+
+/* A key that joined before asks again when the answer was lost on its way. Once what it made has been heard
+ * of, the answer was not lost; and whoever overheard the request, a relay for one, must not be able to put
+ * the certificate that is in use out of use by it. */
+static int repeat_check(const struct control *c, enum identity_kind kind, const char *joined,
+                        const char *name, struct err **err) {
+        const struct node *n = kind == IDENTITY_NODE ? inventory_node(c, name) : NULL;
+        const struct relay *r = kind == IDENTITY_RELAY ? relays_find(c, name) : NULL;
+        if (!joined)
+                return 0;
+        if (!str_eq(joined, name))
+                return err_set(err, EACCES, "this key joined as %s already, not as %s: take a new key",
+                               joined, name);
+        if (n ? n->address || n->report.is_known : r && r->address)
+                return err_set(err, EACCES, "%s %s has joined already by this request: renew its certificate",
+                               identity_kind_name(kind), name);
         return 0;
 }
 
@@ -177,6 +196,8 @@ static int join(struct control *c, const json_t *request, json_t **ret, char **r
         r = join_token_check(t, key, control_now(c), err);
         if (r >= 0)
                 r = joining_name(&j, t, &name, err);
+        if (r >= 0)
+                r = repeat_check(c, kind, join_token_joined(t, key), name, err);
         if (r >= 0)
                 r = name_check(c, kind, name, j.machine_id, err);
         if (r < 0)

@@ -12,6 +12,7 @@
 #include "server/fleets.h"
 #include "server/memory.h"
 #include "server/rollouts.h"
+#include "server/tokens.h"
 
 struct inventory {
         struct table *nodes;        /* name -> struct node */
@@ -358,6 +359,7 @@ void inventory_forget(struct control *c, struct node *n) {
         fleets_drop_node(c, n);
         turns_write(c->turns, "DELETE FROM certificates WHERE kind = 'node' AND name = $1", "s", n->name);
         turns_write(c->turns, "DELETE FROM nodes WHERE name = $1", "s", n->name);
+        tokens_forget_member(c, "node", n->name);
         drop_later(c, n->name);
         c->inventory->generation++;
         table_remove(c->inventory->nodes, n->name);

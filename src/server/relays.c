@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "relay/edge.h"
 #include "server/shapes.h"
+#include "server/tokens.h"
 
 struct relays {
         struct table *all; /* name -> struct relay */
@@ -124,6 +125,7 @@ void relays_revoke(struct control *c, struct relay *r, const char *reason, const
 void relays_forget(struct control *c, struct relay *r) {
         turns_write(c->turns, "DELETE FROM certificates WHERE kind = 'relay' AND name = $1", "s", r->name);
         turns_write(c->turns, "DELETE FROM relays WHERE name = $1", "s", r->name);
+        tokens_forget_member(c, "relay", r->name);
         drop_later(c, r->name);
         table_remove(c->relays->all, r->name);
 }

@@ -163,7 +163,7 @@ int tokens_create_join(struct control *c, struct join_request *q, const char *ac
         t->uses = q->uses;
         t->created_at = control_now(c);
         t->expires_at = t->created_at + q->ttl_seconds * 1000;
-        t->keys = must(table_new(NULL));
+        t->keys = must(table_new(free));
         must_do(table_set(c->tokens->join, t->id, t));
         _cleanup_(x_freep) char *labels = pairs_text(t->labels);
         turns_write(c->turns,
@@ -208,10 +208,31 @@ int join_token_check(const struct join_token *t, const char *key_id, msec_t now,
         return 0;
 }
 
+const char *join_token_joined(const struct join_token *t, const char *key_id) {
+        return table_get(t->keys, key_id);
+}
+
+void tokens_forget_member(struct control *c, const char *kind, const char *name) {
+        const char *id, *key;
+        void *value, *made;
+        for (size_t i = 0; table_next(c->tokens->join, &i, &id, &value);) {
+                struct join_token *t = value;
+                if (!str_eq(t->kind, kind))
+                        continue;
+                for (size_t k = 0; table_next(t->keys, &k, &key, &made);) {
+                        if (!str_eq(made, name))
+                                continue;
+                        turns_write(c->turns, "DELETE FROM enrolments WHERE token = $1 AND key_id = $2", "ss",
+                                    t->id, key);
+                        (void)table_remove(t->keys, key);
+                }
+        }
+}
+
 void tokens_use_join(struct control *c, struct join_token *t, const char *key_id, const char *name) {
         if (table_get(t->keys, key_id))
                 return;
-        must_do(table_set(t->keys, key_id, t));
+        must_do(table_set(t->keys, key_id, copy_text(name)));
         t->used++;
         turns_write(c->turns, "UPDATE join_tokens SET used = $2 WHERE id = $1", "si", t->id, t->used);
         turns_write(c->turns, "INSERT INTO enrolments (token, key_id, name, at) VALUES ($1, $2, $3, $4)",
@@ -262,7 +283,7 @@ static int join_load(struct control *c, struct err **err) {
                 "ORDER BY created_at, id",
                 "");
         if (r >= 0)
-                r = db_query_now(c->db, &keys, err, "SELECT token, key_id FROM enrolments", "");
+                r = db_query_now(c->db, &keys, err, "SELECT token, key_id, name FROM enrolments", "");
         if (r < 0)
                 return r;
         for (size_t i = 0; i < db_rows_len(rows); i++) {
@@ -277,13 +298,13 @@ static int join_load(struct control *c, struct err **err) {
                 t->used = db_int(rows, i, 6);
                 t->created_at = db_int(rows, i, 7);
                 t->expires_at = db_int(rows, i, 8);
-                t->keys = must(table_new(NULL));
+                t->keys = must(table_new(free));
                 must_do(table_set(c->tokens->join, t->id, t));
         }
         for (size_t i = 0; i < db_rows_len(keys); i++) {
                 struct join_token *t = tokens_find_join(c, db_text(keys, i, 0));
                 if (t)
-                        must_do(table_set(t->keys, db_text(keys, i, 1), t));
+                        must_do(table_set(t->keys, db_text(keys, i, 1), copy_text(db_text(keys, i, 2))));
         }
         return 0;
 }

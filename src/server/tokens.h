@@ -36,7 +36,7 @@ struct join_token {
         struct pairs *labels;
         int64_t uses, used;
         msec_t created_at, expires_at;
-        struct table *keys; /* ids of the keys that enrolled with it */
+        struct table *keys; /* ids of the keys that enrolled with it -> char *, the name each got */
 };
 struct join_request { /* what a person asks for */
         const char *kind, *name;
@@ -52,8 +52,13 @@ void tokens_delete_join(struct control *c, struct join_token *t);
 /* May a machine with this key join now? The same key that joined before may ask again (its answer was lost).
  * -EACCES with the reason. */
 int join_token_check(const struct join_token *t, const char *key_id, msec_t now, struct err **err);
+/* The name that the key got with this token, or NULL: a use is for one name. */
+const char *join_token_joined(const struct join_token *t, const char *key_id);
 /* Counts the use; belongs into the turn of the enrolment. */
 void tokens_use_join(struct control *c, struct join_token *t, const char *key_id, const char *name);
+/* A node or relay was deleted: the keys that made it are like unknown ones from now on, so that what was
+ * used up cannot bring it back. */
+void tokens_forget_member(struct control *c, const char *kind, const char *name);
 /* The token that the text names and proves, or NULL. */
 struct join_token *tokens_check_join(struct control *c, const char *text);
 

@@ -47,6 +47,8 @@ static void test_uses_are_counted_and_survive(void **state) {
         t = tokens_find_join(f->control, id);
         assert_int_equal(t->used, 1);
         assert_ptr_equal(tokens_check_join(f->control, text), t);
+        assert_string_equal(join_token_joined(t, key(1)), "a");
+        assert_null(join_token_joined(t, key(2)));
         tokens_use_join(f->control, t, key(2), "b");
         assert_int_equal(join_token_check(t, key(3), now, NULL), -EACCES);
         assert_int_equal(join_token_check(t, key(1), now, NULL), 0);
@@ -56,6 +58,26 @@ static void test_uses_are_counted_and_survive(void **state) {
         assert_null(tokens_check_join(f->control, text));
         fixture_restart(f);
         assert_null(tokens_find_join(f->control, id));
+}
+
+static void test_a_deleted_member_does_not_come_back(void **state) {
+        struct fixture *f = *state;
+        _cleanup_(x_freep) char *text = NULL;
+        struct join_token *t = make(f, 1, 60, &text);
+        char id[TOKEN_ID_SIZE];
+        memcpy(id, t->id, sizeof(id));
+        msec_t now = clock_wall_ms(clock_system());
+        tokens_use_join(f->control, t, key(1), "a");
+        tokens_forget_member(f->control, "relay", "a"); /* another member, of the same name */
+        tokens_forget_member(f->control, "node", "b");
+        assert_int_equal(join_token_check(t, key(1), now, NULL), 0);
+        tokens_forget_member(f->control, "node", "a");
+        assert_int_equal(join_token_check(t, key(1), now, NULL), -EACCES);
+        fixture_settle(f);
+        fixture_restart(f);
+        t = tokens_find_join(f->control, id);
+        assert_int_equal(t->used, 1);
+        assert_int_equal(join_token_check(t, key(1), now, NULL), -EACCES);
 }
 
 static void test_only_the_whole_token_counts(void **state) {
@@ -119,6 +141,7 @@ static void test_admin_tokens(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_uses_are_counted_and_survive, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_deleted_member_does_not_come_back, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_only_the_whole_token_counts, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_wishes_are_bounded, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_admin_tokens, setup, teardown),
