@@ -58,8 +58,43 @@ int edge_body_renew(const char *text, size_t len, json_t **ret, struct err **err
         return 0;
 }
 
+static bool is_deeper(const json_t *j, int levels) {
+        const char *key;
+        json_t *value;
+        size_t i;
+        if (!json_is_object(j) && !json_is_array(j))
+                return false;
+        if (levels == 0)
+                return true;
+        json_object_foreach ((json_t *)j, key, value)
+                if (is_deeper(value, levels - 1))
+                        return true;
+        json_array_foreach (j, i, value)
+                if (is_deeper(value, levels - 1))
+                        return true;
+        return false;
+}
+
+/* What would make a relay's whole batch be refused, or be slow to merge, is refused where it comes in: a node
+ * must not be able to spoil what others say. */
+static int check_status(const json_t *status, struct err **err) {
+        if (is_deeper(status, EDGE_STATUS_DEPTH_MAX))
+                return err_set(err, EINVAL, "a status is nested deeper than %d levels",
+                               EDGE_STATUS_DEPTH_MAX);
+        if (json_array_size(json_object_get(status, "apps")) > EDGE_STATUS_APPS_MAX)
+                return err_set(err, EINVAL, "field apps: more than %d apps", EDGE_STATUS_APPS_MAX);
+        return 0;
+}
+
 int edge_body_status(const char *text, size_t len, json_t **ret, struct err **err) {
-        return read_object(text, len, EDGE_STATUS_MAX, ret, err);
+        _cleanup_json_ json_t *j = NULL;
+        int r = read_object(text, len, EDGE_STATUS_MAX, &j, err);
+        if (r >= 0)
+                r = check_status(j, err);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(j);
+        return 0;
 }
 
 static int check_presence(const json_t *item, struct err **err) {

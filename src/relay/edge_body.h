@@ -10,6 +10,8 @@
 #define EDGE_ENROL_MAX ((size_t)64 * 1024)
 #define EDGE_RENEW_MAX ((size_t)128 * 1024)
 #define EDGE_STATUS_MAX ((size_t)256 * 1024)
+#define EDGE_STATUS_APPS_MAX 256
+#define EDGE_STATUS_DEPTH_MAX 16 /* of its JSON: a batch holds it deeper, and must still be readable */
 #define EDGE_BATCH_MAX ((size_t)6 * 1024 * 1024)
 #define EDGE_BATCH_ITEMS_MAX 50000
 

@@ -48,6 +48,8 @@ static int merge_apps(json_t *into, const json_t *newer) {
                 json_t *app = json_array_get(newer, i);
                 const char *name = json_string_value(json_object_get(app, "name"));
                 size_t at = name ? app_index(apps, name) : SIZE_MAX;
+                if (at == SIZE_MAX && json_array_size(apps) >= REPORT_MERGED_APPS_MAX)
+                        return -E2BIG;
                 int r = at == SIZE_MAX ? json_array_append(apps, app) : json_array_set(apps, at, app);
                 if (r < 0)
                         return -ENOMEM;

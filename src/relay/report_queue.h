@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 #define REPORT_MERGED_MAX ((size_t)512 * 1024) /* bytes of one node's merged report */
+#define REPORT_MERGED_APPS_MAX 512             /* apps in it */
 
 struct report_queue;
 

@@ -54,6 +54,21 @@ static void test_renew(void **state) {
 static void test_status(void **state) {
         assert_int_equal(read_text(edge_body_status, "{\"seq\":1}"), 0);
         assert_int_equal(read_text(edge_body_status, "7"), -EINVAL);
+        char deep[2 * EDGE_STATUS_DEPTH_MAX + 32], many[4 * EDGE_STATUS_APPS_MAX + 32];
+        for (int levels = EDGE_STATUS_DEPTH_MAX - 1; levels <= EDGE_STATUS_DEPTH_MAX; levels++) {
+                (void)snprintf(deep, sizeof(deep), "{\"facts\":%.*s%.*s}", levels, "[[[[[[[[[[[[[[[[", levels,
+                               "]]]]]]]]]]]]]]]]");
+                assert_int_equal(read_text(edge_body_status, deep),
+                                 levels < EDGE_STATUS_DEPTH_MAX ? 0 : -EINVAL);
+        }
+        for (int apps = EDGE_STATUS_APPS_MAX; apps <= EDGE_STATUS_APPS_MAX + 1; apps++) {
+                int len = snprintf(many, sizeof(many), "{\"apps\":[{}");
+                for (int i = 1; i < apps; i++)
+                        len += snprintf(many + len, sizeof(many) - (size_t)len, ",{}");
+                (void)snprintf(many + len, sizeof(many) - (size_t)len, "]}");
+                assert_int_equal(read_text(edge_body_status, many),
+                                 apps <= EDGE_STATUS_APPS_MAX ? 0 : -EINVAL);
+        }
         char *huge = malloc(EDGE_STATUS_MAX + 2);
         assert_non_null(huge);
         memset(huge, ' ', EDGE_STATUS_MAX + 1);
