@@ -513,6 +513,8 @@ static void enrolled_to_run(void *arg, struct identity *identity, const struct e
                 return;
         }
         log_info("enrolled", "node", identity_name(identity), NULL);
+        /* Its connection would stay open without use, and cost the server as much as the link does. */
+        a->enrolment = enrolment_free(a->enrolment);
         if (become(a, identity, &err) < 0 || (!a->reconciling && start_reconciling(a, &err) < 0) ||
             start_link(a, &err) < 0) {
                 log_error("cannot start", "error", err_message(err), NULL);
