@@ -50,7 +50,9 @@ static void keep_used(struct sweep *s) {
         for (size_t i = 0; inventory_next(c, &i, &n);) {
                 keep(s, n->assigned ? n->assigned->revision : NULL);
                 keep(s, n->fallback ? n->fallback->revision : NULL);
-                keep(s, n->report.revision);
+                /* What a node says may be anything: the digest of a file would end the run. */
+                if (revisions_have(c, n->report.revision))
+                        keep(s, n->report.revision);
         }
         rollouts_each_revision(c, keep, s);
 }

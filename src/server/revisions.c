@@ -64,6 +64,10 @@ void revisions_add(struct control *c, const struct revision_about *about, struct
                 r->decoded = decoded;
 }
 
+bool revisions_have(const struct control *c, const char *digest) {
+        return digest && table_get(c->revisions->all, digest);
+}
+
 const struct revision *revisions_decoded(struct control *c, const char *digest) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(x_freep) char *text = NULL;

@@ -18,6 +18,8 @@ struct revision_about {
 };
 /* Takes the decoded revision, which may be NULL. Known already: the commit that made it first stays. */
 void revisions_add(struct control *c, const struct revision_about *about, struct revision *decoded);
+/* Is this the digest of a revision that was made here? */
+bool revisions_have(const struct control *c, const char *digest);
 /* Decoded, read from the object store where needed; borrowed until revisions_trim(). NULL: it cannot be read
  * (the message is in the log). */
 const struct revision *revisions_decoded(struct control *c, const char *digest);

@@ -88,10 +88,25 @@ static void test_what_a_node_was_told_stays(void **state) {
         assert_true(object_store_has(f->control->objects, first));
 }
 
+/* A node may claim to run anything, a file that it was given for one. */
+static void test_a_lying_node_does_not_stop_it(void **state) {
+        struct fixture *f = *state;
+        fixture_commit(f, FLEET("one"));
+        fixture_commit(f, FLEET("two"));
+        struct node *a = fixture_node(f, "a", "fleet", "edge");
+        const struct revision *r =
+                revisions_decoded(f->control, fleet_stable(fleets_find(f->control, "edge"))->revision);
+        assert_non_null(r);
+        memcpy(a->report.revision, r->apps[0].files[0].sha256, sizeof(a->report.revision));
+        sweep(f, -1000);
+        assert_int_equal(gone, 2); /* the first revision and its file */
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_unused_ones_go, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_what_a_node_was_told_stays, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_lying_node_does_not_stop_it, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
