@@ -98,7 +98,7 @@ def agent_size(build, figures, breakdown):
         lab.init_server()
         lab.start_server("--heartbeat", "5s")
         repository = lab.repository()
-        agent = lab.add_agent("n", {"fleet": "edge"})
+        agent = lab.add_agent("n", {"fleet": "edge"}, options=["--heartbeat", "5s"])
         lab.wait_connected()
         fleets.write(repository, waves=[], apps=("one", "two", "three"))
         for app in ("one", "two", "three"):

@@ -192,6 +192,14 @@ struct record {
         size_t n;
 };
 
+/* What a record says itself wins over a field of the process. */
+static bool says_itself(const struct record *r, const char *key) {
+        for (size_t i = 0; i < r->n; i++)
+                if (str_eq(r->keys[i], key))
+                        return true;
+        return false;
+}
+
 /* With the lock held. False: the journal did not take it. */
 static bool write_journal(const struct record *r) {
         _cleanup_(buf_done) struct buf b = BUF_INIT, text = BUF_INIT;
@@ -204,7 +212,8 @@ static bool write_journal(const struct record *r) {
         buf_printf(&b, "PRIORITY=%d\nSYSLOG_IDENTIFIER=%s\nSYSLOG_PID=%d\n", levels[r->level].priority,
                    logger.program, (int)getpid());
         for (size_t i = 0; i < logger.n_context; i++)
-                journal_own_field(&b, logger.context[i].key, logger.context[i].value);
+                if (!says_itself(r, logger.context[i].key))
+                        journal_own_field(&b, logger.context[i].key, logger.context[i].value);
         for (size_t i = 0; i < r->n; i++)
                 journal_own_field(&b, r->keys[i], r->values[i]);
         for (;;) {
@@ -231,7 +240,8 @@ static void write_stderr(const struct record *r) {
         for (size_t i = 0; i < r->n; i++)
                 put_pair(&b, r->keys[i], r->values[i]);
         for (size_t i = 0; i < logger.n_context; i++)
-                put_pair(&b, logger.context[i].key, logger.context[i].value);
+                if (!says_itself(r, logger.context[i].key))
+                        put_pair(&b, logger.context[i].key, logger.context[i].value);
         /* A record over the limit lost its tail; its line still ends. */
         b.limit = 0;
         b.failed = 0;

@@ -156,7 +156,7 @@ def test_a_failed_version_gives_way_to_the_one_before(lab, fleet_repository):
     assert status["observed"]["revision"] == good
     assert "web" in status["observed"]["message"] and "text" in status["observed"]["message"]
     assert fleets.runs(lab.agents["a"], "one")
-    process = pathlib.Path(f"/proc/{wait_until('the old process', app_process('a'))}/environ").read_bytes()
+    process = pathlib.Path(f"/proc/{wait_until('the old process', app_process(lab.agents['a']))}/environ").read_bytes()
     assert b"TEXT=one\0" in process
     rollout = lab.rollouts("edge")[0]["status"]
     assert rollout["paused"] and rollout["failed"] == 1

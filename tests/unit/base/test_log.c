@@ -89,6 +89,8 @@ static void test_context(void **state) {
         log_context_set("revision", "bb");
         log_info("x", NULL);
         assert_string_equal(logged(*state, out, sizeof(out)), "info    x node=shop-1 revision=bb\n");
+        log_info("x", "revision", "cc", NULL);
+        assert_string_equal(logged(*state, out, sizeof(out)), "info    x revision=cc node=shop-1\n");
         log_context_set("node", NULL);
         log_context_set("absent", NULL);
         log_info("x", NULL);
