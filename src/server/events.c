@@ -269,6 +269,25 @@ static void event_durable(void *arg, int error) {
                 stream_pump(LIST_ENTRY(it, struct stream, link));
 }
 
+bool event_allowance_take(struct event_allowance *a, msec_t now, unsigned *ret_unsaid) {
+        msec_t earned = (now - a->at) / EVENTS_EVERY_MS;
+        if (a->at == 0 || earned >= EVENTS_AT_ONCE - a->left) {
+                a->at = now;
+                a->left = EVENTS_AT_ONCE;
+        } else if (earned > 0) {
+                a->at += earned * EVENTS_EVERY_MS;
+                a->left += (int)earned;
+        }
+        if (a->left == 0) {
+                a->unsaid++;
+                return false;
+        }
+        a->left--;
+        *ret_unsaid = a->unsaid;
+        a->unsaid = 0;
+        return true;
+}
+
 void events_add(struct events *e, const struct event *event) {
         msec_t now = clock_wall_ms(e->clock);
         int64_t seq = ++e->newest;

@@ -17,6 +17,20 @@ struct events;
 int events_open(struct loop *l, struct db *db, struct turns *turns, struct events **ret, struct err **err);
 struct events *events_free(struct events *e);
 
+/* How much of the log one member may fill by what it says of itself: EVENTS_AT_ONCE, and one more every
+ * EVENTS_EVERY_MS. Without it a single hostile node would push what people did out of the log. Starts as
+ * zeroes.
+ */
+#define EVENTS_AT_ONCE 60
+#define EVENTS_EVERY_MS 5000
+struct event_allowance {
+        msec_t at; /* monotonic; 0: never used */
+        int left;
+        unsigned unsaid; /* refused since the last that was allowed */
+};
+/* false: not now. ret_unsaid: how many were refused before this one. */
+bool event_allowance_take(struct event_allowance *a, msec_t now, unsigned *ret_unsaid);
+
 /* Adds one to this turn. */
 void events_add(struct events *e, const struct event *event);
 

@@ -249,15 +249,29 @@ void inventory_renewed(struct control *c, struct node *n, const struct cert_info
                     n->serials.items[3]);
 }
 
-static void presence_event(struct control *c, const struct node *n) {
+/* Events that a node causes by what it says are bounded; the last of a series says how many are missing. */
+static void node_event(struct control *c, struct node *n, const char *type, const char *message,
+                       const char *rollout) {
+        unsigned unsaid = 0;
+        if (!event_allowance_take(&n->speech, clock_mono_ms(c->clock), &unsaid))
+                return;
+        _cleanup_(x_freep) char *longer = NULL;
+        if (unsaid > 0)
+                longer = must(
+                        str_format("%s (%u events of it before this one were left out)", message, unsaid));
+        events_add(c->events, &(struct event){.type = type,
+                                              .message = longer ? longer : message,
+                                              .node = n->name,
+                                              .fleet = n->fleet ? fleet_name(n->fleet) : NULL,
+                                              .rollout = rollout});
+}
+
+static void presence_event(struct control *c, struct node *n) {
         _cleanup_(x_freep) char *message =
                 n->connected ? must(str_format("%s connected%s%s", n->name, n->relay ? " through relay " : "",
                                                n->relay ? n->relay : ""))
                              : must(str_format("%s disconnected", n->name));
-        events_add(c->events, &(struct event){.type = n->connected ? "NodeConnected" : "NodeDisconnected",
-                                              .message = message,
-                                              .node = n->name,
-                                              .fleet = n->fleet ? fleet_name(n->fleet) : NULL});
+        node_event(c, n, n->connected ? "NodeConnected" : "NodeDisconnected", message, NULL);
 }
 
 void inventory_presence(struct control *c, struct node *n, bool connected, const char *via,
@@ -284,17 +298,13 @@ void inventory_relay_gone(struct control *c, const char *relay) {
                         inventory_presence(c, n, false, NULL, NULL);
 }
 
-static void report_event(struct control *c, const struct node *n) {
+static void report_event(struct control *c, struct node *n) {
         const struct report *r = &n->report;
         bool speaks = r->message && r->message[0];
         _cleanup_(x_freep) char *message =
                 must(str_format("%s is %s%s%s", n->name, member_state_name(r->state), speaks ? ": " : "",
                                 speaks ? r->message : ""));
-        events_add(c->events, &(struct event){.type = "NodeState",
-                                              .message = message,
-                                              .node = n->name,
-                                              .fleet = n->fleet ? fleet_name(n->fleet) : NULL,
-                                              .rollout = n->assigned ? n->assigned->rollout : NULL});
+        node_event(c, n, "NodeState", message, n->assigned ? n->assigned->rollout : NULL);
 }
 
 void inventory_report(struct control *c, struct node *n, const json_t *status) {

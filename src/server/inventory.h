@@ -40,6 +40,7 @@ struct node {
         msec_t last_seen_at;
         char *relay, *address; /* how it is or was connected; relay NULL: directly */
         struct report report;
+        struct event_allowance speech; /* of the events it causes by itself */
 
         struct fleet *fleet; /* its one owner, or NULL */
         size_t n_owners;

@@ -88,8 +88,11 @@ void relays_presence(struct control *c, struct relay *r, bool connected, const c
         relay_store(c, r);
         _cleanup_(x_freep) char *message =
                 must(str_format("relay %s %s", r->name, connected ? "connected" : "disconnected"));
-        events_add(c->events, &(struct event){.type = connected ? "RelayConnected" : "RelayDisconnected",
-                                              .message = message});
+        unsigned unsaid = 0;
+        if (event_allowance_take(&r->speech, clock_mono_ms(c->clock), &unsaid))
+                events_add(c->events,
+                           &(struct event){.type = connected ? "RelayConnected" : "RelayDisconnected",
+                                           .message = message});
         if (!connected)
                 inventory_relay_gone(c, r->name);
 }

@@ -11,6 +11,7 @@ struct relay {
         msec_t created_at, last_seen_at, certificate_not_after, revoked_at;
         struct serials serials;
         bool connected;
+        struct event_allowance speech;
 };
 
 int relays_open(struct control *c, struct err **err);
