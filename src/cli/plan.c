@@ -5,6 +5,8 @@
 
 #include "base/str.h"
 #include "base/terminal.h"
+#include "cli/git_remote.h"
+#include "cli/kinds.h"
 #include "cli/plan_state.h"
 #include "cli/print.h"
 #include "cli/repository.h"
@@ -13,13 +15,18 @@
 
 struct settings {
         struct cli_globals globals;
-        char *against, *output;
+        char *against, *source, *output;
         bool server;
 };
 
 static const struct option_spec options[] = {
         {"server", 's', OPTION_BOOL, offsetof(struct settings, server), NULL, NULL,
          "Compare with what the server has now"},
+        {"source", 0, OPTION_STRING, offsetof(struct settings, source), "NAME", NULL,
+         "With --server: the source that DIR stands for (default: the only one, or the one whose repository "
+         "DIR "
+         "is a clone of)",
+         "@sources"},
         {"against", 'a', OPTION_STRING, offsetof(struct settings, against), "DIR", NULL,
          "Compare with another folder, as a checkout of the main branch"},
         {"output", 'o', OPTION_CHOICE, offsetof(struct settings, output), "FORMAT", "table", "How to print",
@@ -52,17 +59,33 @@ static int compile(const char *dir, const struct plan_state *state, struct fleet
         return 0;
 }
 
-static int read_state(const struct settings *s, struct plan_state *state, struct err **err) {
-        struct api *api = NULL;
-        struct fleet_model *other = NULL;
-        int r;
-        if (s->server) {
-                r = api_open(&s->globals, &api, err);
-                return r < 0 ? r : plan_state_from_server(api, state, err);
+static int read_server(const struct settings *s, const char *dir, struct plan_state *state, bool *ret_unclear,
+                       struct err **err) {
+        _cleanup_(api_freep) struct api *api = NULL;
+        _cleanup_json_ json_t *sources = NULL;
+        const char *source = NULL;
+        int r = api_open(&s->globals, &api, err);
+        if (r == 0)
+                r = kind_list(api, kind_find("sources", NULL), "", &sources, err);
+        if (r < 0)
+                return r;
+        r = git_choose_source(sources, s->source, dir, &source, err);
+        if (r < 0) {
+                *ret_unclear = r == -EINVAL;
+                return r;
         }
+        return plan_state_from_server(TAKE_PTR(api), source, state, err);
+}
+
+/* *ret_unclear: the user has to say more. */
+static int read_state(const struct settings *s, const char *dir, struct plan_state *state, bool *ret_unclear,
+                      struct err **err) {
+        struct fleet_model *other = NULL;
+        if (s->server)
+                return read_server(s, dir, state, ret_unclear, err);
         if (!s->against)
                 return 0;
-        r = compile(s->against, state, &other, err);
+        int r = compile(s->against, state, &other, err);
         return r < 0 ? r : plan_state_from_model(other, state, err);
 }
 
@@ -77,7 +100,13 @@ static int run(void *settings, char **arguments, size_t n) {
         const struct plan_contents contents = {plan_state_read_object, &state};
         if (s->server && s->against)
                 return cli_usage("plan", "--server and --against are two things to compare with; choose one");
-        if (read_state(s, &state, &err) < 0 || compile(dir, &state, &model, &err) < 0 ||
+        if (s->source && !s->server)
+                return cli_usage("plan",
+                                 "--source says what of the server's to compare with; give --server too");
+        bool unclear = false;
+        if (read_state(s, dir, &state, &unclear, &err) < 0)
+                return unclear ? cli_usage("plan", "%s", err_message(err)) : cli_fail(err);
+        if (compile(dir, &state, &model, &err) < 0 ||
             plan_make_with_contents(model, state.before, state.n_before, state.nodes, state.n_nodes,
                                     &contents, &plan, &err) < 0)
                 return cli_fail(err);
@@ -107,7 +136,9 @@ const struct command_spec plan_command = {
         "apps, files"
         " and variables, which nodes that concerns, and in which wave each gets it. Without --server or "
         "--against"
-        " everything is new.\n"
+        " everything is new. With --server only the fleets of one source are looked at, and only the nodes "
+        "that "
+        "no fleet of another source owns.\n"
         "\n"
         "The exit code is 2 when there are changes, 0 when there are none, and 1 when the files are not "
         "valid or the"

@@ -51,7 +51,7 @@ static int read_revision(struct api *a, const char *digest, struct revision **re
         return r;
 }
 
-static int read_fleets(struct api *a, struct plan_state *s, struct err **err) {
+static int read_fleets(struct api *a, const char *source, struct plan_state *s, struct err **err) {
         _cleanup_json_ json_t *list = NULL;
         int r = kind_list(a, kind_find("fleets", NULL), "", &list, err);
         if (r < 0)
@@ -66,6 +66,8 @@ static int read_fleets(struct api *a, struct plan_state *s, struct err **err) {
         json_array_foreach ((json_t *)items, i, o) {
                 const char *digest = field_text(o, "status.desiredRevision");
                 struct plan_fleet_before *b = &s->before[s->n_before];
+                if (!str_eq(field_text(o, "status.source"), source))
+                        continue;
                 b->fleet = keep(s, object_name(o));
                 if (!b->fleet)
                         return no_memory(err);
@@ -85,6 +87,15 @@ static const struct revision *revision_by_digest(const struct plan_state *s, con
                 if (str_eq(s->revisions[i]->digest, digest))
                         return s->revisions[i];
         return NULL;
+}
+
+/* Owned by no fleet, or by one that is looked at. */
+static bool is_concerned(const struct plan_state *s, const json_t *node) {
+        const char *fleet = field_text(node, "status.fleet");
+        for (size_t i = 0; i < s->n_before; i++)
+                if (str_eq(s->before[i].fleet, fleet))
+                        return true;
+        return !*fleet;
 }
 
 static int read_node(struct plan_state *s, const json_t *o, struct plan_node *n, struct fleet_node *known,
@@ -129,7 +140,7 @@ static int read_nodes(struct api *a, struct plan_state *s, struct err **err) {
         if (!s->nodes || !s->inventory)
                 return no_memory(err);
         json_array_foreach ((json_t *)items, i, o) {
-                if (field_bool(o, "status.revoked"))
+                if (field_bool(o, "status.revoked") || !is_concerned(s, o))
                         continue;
                 r = read_node(s, o, &s->nodes[s->n_nodes], &s->inventory[s->n_nodes], err);
                 if (r < 0)
@@ -139,9 +150,9 @@ static int read_nodes(struct api *a, struct plan_state *s, struct err **err) {
         return 0;
 }
 
-int plan_state_from_server(struct api *a, struct plan_state *ret, struct err **err) {
+int plan_state_from_server(struct api *a, const char *source, struct plan_state *ret, struct err **err) {
         struct plan_state s = {.arena = arena_new(0), .api = a};
-        int r = s.arena ? read_fleets(a, &s, err) : no_memory(err);
+        int r = s.arena ? read_fleets(a, source, &s, err) : no_memory(err);
         if (r == 0)
                 r = read_nodes(a, &s, err);
         if (r < 0) {

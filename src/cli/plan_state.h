@@ -20,8 +20,9 @@ struct plan_state {
                 *inventory; /* the same nodes as the compiler takes them; NULL when no server knows them */
 };
 
-/* The connection is taken over. */
-int plan_state_from_server(struct api *a, struct plan_state *ret, struct err **err);
+/* What the server has from one source (NULL: it follows none yet): its fleets, and the nodes that no other
+ * source's fleet owns. The connection is taken over. */
+int plan_state_from_server(struct api *a, const char *source, struct plan_state *ret, struct err **err);
 /* model is taken over; it must be without errors. */
 int plan_state_from_model(struct fleet_model *model, struct plan_state *ret, struct err **err);
 void plan_state_done(struct plan_state *s);

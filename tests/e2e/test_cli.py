@@ -97,6 +97,31 @@ def test_plan_tells_what_would_change(lab, fleet_repository):
     assert lab.cli("plan", fleet_repository.tree, "--server", check=False).returncode == 1
 
 
+def test_plan_looks_at_one_source_alone(lab, fleet_repository):
+    start_fleet(lab, fleet_repository, ["a"])
+    other = lab.repository("other")
+    fleets.write(other, name="other")
+    commit = other.commit("Another fleet")
+    lab.add_agent("b", {"fleet": "other"})
+    lab.wait_connected()
+    lab.add_source(other, "other")
+    lab.notify("other")
+    lab.wait_rollout(commit, fleet="other")
+    for repository in (fleet_repository, other):
+        same = lab.cli("plan", repository.tree, "--server", check=False)
+        assert same.returncode == 0, same.stdout + same.stderr
+    fleets.write(other, name="other", text="two")
+    changed = lab.cli("plan", other.tree, "--server", check=False)
+    assert changed.returncode == 2 and "other" in changed.stdout and "edge" not in changed.stdout
+    # A folder that no remote tells of: which source it stands for has to be said.
+    subprocess.run(["git", "remote", "remove", "origin"], cwd=other.tree, check=True)
+    unclear = lab.cli("plan", other.tree, "--server", check=False)
+    assert unclear.returncode == 64 and "--source" in unclear.stderr and "fleet, other" in unclear.stderr
+    assert lab.cli("plan", other.tree, "--server", "--source", "other", check=False).stdout == changed.stdout
+    wrong = lab.cli("plan", other.tree, "--server", "--source", "others", check=False)
+    assert wrong.returncode == 1 and "others" in wrong.stderr
+
+
 @pytest.mark.parametrize("kind", ["nodes", "fleets", "apps", "rollouts", "sources", "revisions"])
 def test_every_kind_in_every_form(lab, fleet_repository, kind):
     start_fleet(lab, fleet_repository, ["a"])
