@@ -46,6 +46,7 @@ struct http2 {
         uint16_t continuations;
         msec_t head_since, going_since; /* 0: no head is being read; not going */
         struct allowance resets, controls;
+        uint32_t answered; /* streams that came to their end, each of which may be reset once more */
 };
 
 struct http2_shared {
@@ -270,7 +271,14 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
                 if (!(hd->flags & NGHTTP2_FLAG_ACK))
                         count_control(h);
                 break;
-        case NGHTTP2_RST_STREAM: count_reset(h); break;
+        case NGHTTP2_RST_STREAM:
+                /* libcurl 7.88 resets every stream on which it sent a body, after the whole of the answer:
+                 * that undoes no work, and a relay that has much to say must not be cut off for it. */
+                if (h->answered > 0 && !exchange_of(session, hd->stream_id))
+                        h->answered--;
+                else
+                        count_reset(h);
+                break;
         case NGHTTP2_CONTINUATION:
                 if (++h->continuations > CONTINUATIONS_MAX)
                         return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -326,6 +334,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t er
                 forget_head(h);
         if (x) {
                 (void)nghttp2_session_set_stream_user_data(session, stream, NULL);
+                if (error == NGHTTP2_NO_ERROR && h->answered < RESETS_AT_ONCE)
+                        h->answered++;
                 http_exchange_end(x);
         }
         return 0;
