@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "base/str.h"
+#include "base/table.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
 #include "relay/edge_body.h"
@@ -24,6 +25,9 @@ struct edge {
         struct list replies; /* exchanges that wait for the backend */
         size_t n_asking;     /* enrolments and renewals among them */
         uint64_t status_received, objects_served;
+        const struct clock *clock;
+        struct table *reports; /* node -> unsigned, how many in this window */
+        msec_t reports_since;
         void (*stopped)(void *arg);
         void *stopped_arg;
 };
@@ -248,6 +252,25 @@ static void on_events(struct http_exchange *x, void *arg) {
         edge_peers_join(e->peers, x, &who.peer, heartbeat * 1000, query_number(x, "assignment"));
 }
 
+static bool takes_report(struct edge *e, const char *node) {
+        msec_t now = clock_mono_ms(e->clock);
+        if (!e->reports || now - e->reports_since >= EDGE_REPORTS_WINDOW_MS) {
+                table_free(e->reports);
+                e->reports = table_new(free);
+                e->reports_since = now;
+        }
+        unsigned *n = e->reports ? table_get(e->reports, node) : NULL;
+        if (n)
+                return ++*n <= EDGE_REPORTS_MAX;
+        n = calloc(1, sizeof(*n));
+        if (!e->reports || !n || table_set(e->reports, node, n) < 0) {
+                free(n);
+                return false;
+        }
+        *n = 1;
+        return true;
+}
+
 static void on_status_body(struct http_exchange *x, const char *body, size_t len, void *arg) {
         struct edge *e = arg;
         _cleanup_(err_freep) struct err *err = NULL;
@@ -260,6 +283,11 @@ static void on_status_body(struct http_exchange *x, const char *body, size_t len
         }
         if (speaker_of(e, x, &who) < 0) {
                 http_respond_error(x, 403, "forbidden", "not a member");
+                return;
+        }
+        if (!takes_report(e, who.name)) {
+                http_set_header(x, "Retry-After", RETRY_AFTER_S);
+                http_respond_error(x, 429, "too_many", "this node reports too often");
                 return;
         }
         struct edge_reply *reply = reply_new(e, x, false);
@@ -403,6 +431,7 @@ static struct edge *edge_free(struct edge *e) {
         /* Replies that the backend still owes: they will find no exchange. */
         while (e->replies.next && !list_is_empty(&e->replies))
                 reply_detach(LIST_ENTRY(e->replies.next, struct edge_reply, link));
+        table_free(e->reports);
         free(e->trust_domain);
         free(e);
         return NULL;
@@ -416,6 +445,7 @@ int edge_start(struct loop *l, const struct edge_options *o, const struct edge_b
                 return err_set(err, ENOMEM, "out of memory");
         list_init(&e->replies);
         e->backend = *backend;
+        e->clock = loop_clock(l);
         e->trust_domain = str_dup(o->trust_domain);
         if (!e->trust_domain)
                 return err_set(err, ENOMEM, "out of memory");

@@ -63,6 +63,11 @@ struct edge_options {
         struct http_limits limits;
 };
 
+/* Reports that are taken of one node in a window of time; more are answered 429, for each is written to a
+ * disk somewhere. An agent sends one after the other, and rarely. */
+#define EDGE_REPORTS_MAX 300
+#define EDGE_REPORTS_WINDOW_MS 10000
+
 /* Enrolments and renewals that may wait for the backend at a time; more are answered 503. */
 #define EDGE_PENDING_MAX 256
 

@@ -392,6 +392,16 @@ static void test_status(void **state) {
         free(huge);
 }
 
+static void test_a_flood_of_reports_is_stemmed(void **state) {
+        struct fixture *f = *state;
+        int taken = 0, status;
+        while ((status = status_of(&f->a, "POST", "/status", "{\"seq\":1}")) == 204)
+                taken++;
+        assert_int_equal(status, 429);
+        assert_true(taken >= EDGE_REPORTS_MAX);
+        assert_int_equal(status_of(&f->b, "POST", "/status", "{\"seq\":1}"), 204); /* not the others */
+}
+
 static void test_heard_only_when_durable(void **state) {
         struct fixture *f = *state;
         _cleanup_(call_done) struct call c = {0}, lost = {0};
@@ -715,6 +725,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_heartbeat_is_what_it_can_be, make, release),
                 cmocka_unit_test_setup_teardown(test_slow_peer_gets_the_newest, make, release),
                 cmocka_unit_test_setup_teardown(test_status, make, release),
+                cmocka_unit_test_setup_teardown(test_a_flood_of_reports_is_stemmed, make, release),
                 cmocka_unit_test_setup_teardown(test_heard_only_when_durable, make, release),
                 cmocka_unit_test_setup_teardown(test_who_may_do_what, make, release),
                 cmocka_unit_test_setup_teardown(test_workloads_and_servers_are_no_members, make, release),
