@@ -33,6 +33,9 @@ struct edge_backend {
         void (*enrol)(void *arg, const json_t *request, const char *address, struct edge_reply *reply);
         /* New certificate against proof of the old key; may come through a relay. */
         void (*renew)(void *arg, const json_t *request, struct edge_reply *reply);
+        /* The serial number of the certificate with which a node connects here, told right before its
+         * presence. May be NULL. */
+        void (*certificate)(void *arg, const char *node, const char *serial);
         /* A node came or went. via: the relay's name, or NULL when it is connected here. version: the
          * assignment it holds already (0: none). Disconnects carry version 0. */
         void (*presence)(void *arg, const char *node, bool connected, const char *via, const char *address,

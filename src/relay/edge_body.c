@@ -2,6 +2,7 @@
 #include "relay/edge_body.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/str.h"
 
@@ -97,8 +98,14 @@ int edge_body_status(const char *text, size_t len, json_t **ret, struct err **er
         return 0;
 }
 
+/* RFC 5280 section 4.1.2.2: at most 20 octets. */
+static bool serial_is_valid(const char *s) {
+        size_t n = strlen(s);
+        return n > 0 && n <= 40 && strspn(s, "0123456789abcdef") == n;
+}
+
 static int check_presence(const json_t *item, struct err **err) {
-        const char *address = NULL;
+        const char *address = NULL, *serial = NULL;
         int64_t version = 0;
         bool revoked = false;
         if (!json_is_boolean(json_object_get(item, "connected")))
@@ -108,6 +115,10 @@ static int check_presence(const json_t *item, struct err **err) {
                 r = json_read_optional_int(item, "assignment", &version, err);
         if (r >= 0)
                 r = json_read_optional_bool(item, "revoked", &revoked, err);
+        if (r >= 0)
+                r = json_read_optional_string(item, "serial", &serial, err);
+        if (r >= 0 && serial && !serial_is_valid(serial))
+                r = err_set(err, EINVAL, "field serial: is no serial number of a certificate");
         if (r >= 0 && version < 0)
                 r = err_set(err, EINVAL, "field assignment: is negative");
         return r;

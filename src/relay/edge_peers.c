@@ -143,6 +143,8 @@ static void join_node(struct edge_peers *p, struct stream *s, const struct edge_
         leave_stream(p, n);
         n->stream = s;
         p->direct++;
+        if (p->backend->certificate)
+                p->backend->certificate(p->backend->arg, who->name, who->serial);
         p->backend->presence(p->backend->arg, who->name, true, NULL, who->address, version);
 }
 
@@ -272,10 +274,30 @@ void edge_peers_send_drop(struct edge_peers *p, const char *node) {
 
 /* ---- a relay's batch */
 
+/* May the node be behind that relay? The relay cannot judge by itself whether a certificate was replaced: it
+ * is told to refuse that one, and the name goes on. */
+static bool batch_admit(struct edge_peers *p, struct relay_peer *r, struct edge_peer *who) {
+        const char *serial = who->serial;
+        if (!p->backend->admit)
+                return true;
+        who->serial = NULL;
+        if (!p->backend->admit(p->backend->arg, who)) {
+                send_to_relay(r, who->name, "drop", NULL);
+                return false;
+        }
+        who->serial = serial;
+        if (!serial || p->backend->admit(p->backend->arg, who))
+                return true;
+        _cleanup_json_ json_t *body = json_pack("{s:s}", "serial", serial);
+        send_to_relay(r, who->name, "drop", body);
+        return false;
+}
+
 static void batch_presence(struct edge_peers *p, struct relay_peer *r, const char *node, const json_t *item) {
-        const char *address = NULL;
+        const char *address = NULL, *serial = NULL;
         int64_t version = 0;
         (void)json_read_optional_string(item, "address", &address, NULL);
+        (void)json_read_optional_string(item, "serial", &serial, NULL);
         (void)json_read_optional_int(item, "assignment", &version, NULL);
         if (!json_is_true(json_object_get(item, "connected"))) {
                 struct node_peer *n = table_get(p->nodes, node);
@@ -283,11 +305,9 @@ static void batch_presence(struct edge_peers *p, struct relay_peer *r, const cha
                         node_gone(p, n, r->name);
                 return;
         }
-        struct edge_peer who = {.name = node, .address = address};
-        if (p->backend->admit && !p->backend->admit(p->backend->arg, &who)) {
-                send_to_relay(r, node, "drop", NULL);
+        struct edge_peer who = {.name = node, .serial = serial, .address = address};
+        if (!batch_admit(p, r, &who))
                 return;
-        }
         struct node_peer *n = node_get(p, node);
         if (!n)
                 return;

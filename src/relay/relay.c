@@ -46,6 +46,7 @@ struct relay {
         struct prng random;
         char *status_text; /* as written last */
         char *link_error;  /* why the link is down */
+        char *serial;      /* of the certificate of the node that is just coming */
         int exit_code;
         bool stopping;
         bool quiet; /* memory was given back, and nothing has changed since */
@@ -132,7 +133,8 @@ static void on_forwarded(void *arg, const struct upstream_answer *a) {
         } else if (a->status == 200) {
                 const char *name = json_string_value(json_object_get(body, "name"));
                 /* The server made it a member anew. */
-                if (f->enrols && name && revocations_have(r->revoked, name))
+                const char *kind = json_string_value(json_object_get(body, "kind"));
+                if (f->enrols && name && str_eq(kind, "node") && revocations_have(r->revoked, name))
                         (void)revocations_remove(r->revoked, name, NULL);
                 edge_reply_json(f->reply, json_incref(body));
         } else {
@@ -165,10 +167,19 @@ static void backend_renew(void *arg, const json_t *request, struct edge_reply *r
         forward(arg, "/edge/v1/renew", request, reply, false);
 }
 
+/* The presence that follows says it to the server, which knows whether it was replaced. */
+static void backend_certificate(void *arg, const char *node, const char *serial) {
+        struct relay *r = arg;
+        if (str_replace(&r->serial, serial) < 0)
+                log_error("out of memory", "node", node, NULL);
+}
+
 static void backend_presence(void *arg, const char *node, bool connected, const char *via,
                              const char *address, int64_t version) {
         struct relay *r = arg;
-        struct presence p = {.connected = connected, .address = address, .version = version};
+        _cleanup_(x_freep) char *serial = TAKE_PTR(r->serial);
+        struct presence p = {
+                .connected = connected, .address = address, .version = version, .serial = serial};
         /* A node that we were told to drop may have been enrolled anew: the server, which is there, will say.
          * Until then it gets nothing that we keep. */
         p.revoked = connected && revocations_have(r->revoked, node);
@@ -203,7 +214,8 @@ static void backend_object(void *arg, const char *sha256, void (*done)(void *don
 
 static bool backend_admit(void *arg, const struct edge_peer *peer) {
         const struct relay *r = arg;
-        return !revocations_have(r->revoked, peer->name) || upstream_is_up(r->upstream);
+        return !revocations_have_serial(r->revoked, peer->serial) &&
+               (!revocations_have(r->revoked, peer->name) || upstream_is_up(r->upstream));
 }
 
 static json_t *backend_bundle(void *arg) {
@@ -249,6 +261,16 @@ static void take_drop(struct relay *r, const char *node) {
         edge_drop(r->edge, IDENTITY_NODE, node);
 }
 
+/* The name goes on with another certificate: whoever shows this one is turned away, server or no server. */
+static void take_drop_of_certificate(struct relay *r, const char *node, const char *serial) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        log_info("a certificate was replaced, and is refused from now on", "node", node, "serial", serial,
+                 NULL);
+        if (revocations_add_serial(r->revoked, serial, now(r), &err) < 0)
+                log_error("a revocation cannot be kept", "node", node, "error", err_message(err), NULL);
+        edge_drop(r->edge, IDENTITY_NODE, node);
+}
+
 static void reload_tls(struct relay *r) {
         _cleanup_(err_freep) struct err *err = NULL;
         struct tls_material server = identity_server_material(r->identity);
@@ -282,11 +304,15 @@ static void take_bundle(struct relay *r, const json_t *bundle) {
 
 static void on_event(void *arg, const char *type, const json_t *event) {
         struct relay *r = arg;
-        const char *node = NULL;
-        if (json_read_optional_string(event, "node", &node, NULL) < 0 || (node && !name_is_dns_label(node)))
+        const char *node = NULL, *serial = NULL;
+        if (json_read_optional_string(event, "node", &node, NULL) < 0 ||
+            json_read_optional_string(event, "serial", &serial, NULL) < 0 ||
+            (node && !name_is_dns_label(node)))
                 return;
         if (str_eq(type, "assignment") && node)
                 take_assignment(r, node, event);
+        else if (str_eq(type, "drop") && node && serial)
+                take_drop_of_certificate(r, node, serial);
         else if (str_eq(type, "drop") && node)
                 take_drop(r, node);
         else if (str_eq(type, "admit") && node)
@@ -434,6 +460,7 @@ static int open_edge(struct relay *r, struct err **err) {
                 .arg = r,
                 .enrol = backend_enrol,
                 .renew = backend_renew,
+                .certificate = backend_certificate,
                 .presence = backend_presence,
                 .status = backend_status,
                 .object = backend_object,
@@ -516,6 +543,7 @@ struct relay *relay_free(struct relay *r) {
         identity_free(r->identity);
         free(r->status_text);
         free(r->link_error);
+        free(r->serial);
         free(r->state);
         free(r->listen);
         free(r);

@@ -16,7 +16,7 @@ struct entry {
         bool says_presence; /* pending */
         bool sent_presence; /* on its way */
         int64_t version;
-        char *address;
+        char *address, *serial;
         json_t *status, *sent_status; /* likewise */
         size_t status_bytes, sent_bytes;
         char name[];
@@ -98,6 +98,7 @@ static void entry_destroy(void *value) {
         json_decref(e->status);
         json_decref(e->sent_status);
         free(e->address);
+        free(e->serial);
         free(e);
 }
 
@@ -135,7 +136,8 @@ static void entry_settle(struct report_queue *q, struct entry *e) {
 
 int report_queue_presence(struct report_queue *q, const char *node, const struct presence *p) {
         struct entry *e = entry_get(q, node);
-        if (!e || str_replace(&e->address, p->connected ? p->address : NULL) < 0) {
+        if (!e || str_replace(&e->address, p->connected ? p->address : NULL) < 0 ||
+            str_replace(&e->serial, p->connected ? p->serial : NULL) < 0) {
                 if (e)
                         entry_settle(q, e);
                 return -ENOMEM;
@@ -185,6 +187,7 @@ static int add_presence(json_t *items, const struct entry *e) {
         if (!e->connected)
                 return 0;
         if ((e->address && json_object_set_new(item, "address", json_string(e->address)) < 0) ||
+            (e->serial && json_object_set_new(item, "serial", json_string(e->serial)) < 0) ||
             (e->revoked && json_object_set_new(item, "revoked", json_true()) < 0))
                 return -1;
         return json_object_set_new(item, "assignment", json_integer(e->version));

@@ -25,6 +25,7 @@ struct presence {
         bool connected;
         const char *address; /* or NULL */
         int64_t version;     /* the assignment that the node holds or that is on its way to it */
+        const char *serial;  /* of the certificate that it showed, or NULL */
         bool revoked;        /* the relay was once told to drop it: is that still so? */
 };
 /* -ENOMEM. */

@@ -13,25 +13,35 @@
 
 struct revocations {
         char *path;
-        struct table *nodes; /* name -> msec_t, when it was heard of */
+        struct table *nodes;   /* name -> msec_t, when it was heard of */
+        struct table *serials; /* of a certificate -> likewise; oldest first */
 };
 
-static int add(struct revocations *r, const char *node, msec_t when) {
+static int add(struct table *t, const char *key, msec_t when) {
         msec_t *value = malloc(sizeof(*value));
         if (!value)
                 return -ENOMEM;
         *value = when;
-        if (table_set(r->nodes, node, value) < 0) {
+        if (table_set(t, key, value) < 0) {
                 free(value);
                 return -ENOMEM;
         }
         return 0;
 }
 
+static int load_all(struct table *into, const json_t *from, struct err **err) {
+        const char *key;
+        json_t *when;
+        json_object_foreach ((json_t *)from, key, when)
+                if (add(into, key, json_integer_value(when)) < 0)
+                        return err_set(err, ENOMEM, "out of memory");
+        return 0;
+}
+
 static int load(struct revocations *r, struct err **err) {
         _cleanup_(x_freep) char *text = NULL;
         _cleanup_json_ json_t *document = NULL;
-        const json_t *nodes = NULL;
+        const json_t *nodes = NULL, *serials = NULL;
         size_t len = 0;
         int result = file_read(r->path, FILE_BYTES_MAX, &text, &len, err);
         if (result == -ENOENT) {
@@ -43,26 +53,32 @@ static int load(struct revocations *r, struct err **err) {
                 result = json_decode(text, len, &document, err);
         if (result >= 0)
                 result = json_read_object(document, "nodes", &nodes, err);
-        const char *name;
-        json_t *when;
-        json_object_foreach ((json_t *)nodes, name, when) {
-                if (result >= 0 && add(r, name, json_integer_value(when)) < 0)
-                        result = err_set(err, ENOMEM, "out of memory");
-        }
+        if (result >= 0 && json_object_get(document, "serials"))
+                result = json_read_object(document, "serials", &serials, err);
+        if (result >= 0)
+                result = load_all(r->nodes, nodes, err);
+        if (result >= 0 && serials)
+                result = load_all(r->serials, serials, err);
         if (result < 0)
                 err_wrap(err, "read the revoked nodes from %s", r->path);
         return result;
 }
 
-static int store(const struct revocations *r, struct err **err) {
-        _cleanup_json_ json_t *document = json_pack("{s:{}}", "nodes");
-        json_t *nodes = json_object_get(document, "nodes");
-        const char *name;
+static int store_all(json_t *into, const struct table *from) {
+        const char *key;
         void *value;
-        for (size_t i = 0; table_next(r->nodes, &i, &name, &value);)
-                if (json_object_set_new(nodes, name, json_integer(*(const msec_t *)value)) < 0)
-                        return err_set(err, ENOMEM, "out of memory");
-        _cleanup_(x_freep) char *text = document ? json_encode_pretty(document) : NULL;
+        for (size_t i = 0; table_next(from, &i, &key, &value);)
+                if (json_object_set_new(into, key, json_integer(*(const msec_t *)value)) < 0)
+                        return -ENOMEM;
+        return 0;
+}
+
+static int store(const struct revocations *r, struct err **err) {
+        _cleanup_json_ json_t *document = json_pack("{s:{}, s:{}}", "nodes", "serials");
+        if (!document || store_all(json_object_get(document, "nodes"), r->nodes) < 0 ||
+            store_all(json_object_get(document, "serials"), r->serials) < 0)
+                return err_set(err, ENOMEM, "out of memory");
+        _cleanup_(x_freep) char *text = json_encode_pretty(document);
         if (!text)
                 return err_set(err, ENOMEM, "out of memory");
         return file_write_atomic(r->path, text, strlen(text), 0600, err);
@@ -74,7 +90,8 @@ int revocations_open(const char *path, struct revocations **ret, struct err **er
                 return err_set(err, ENOMEM, "out of memory");
         r->path = str_dup(path);
         r->nodes = table_new(free);
-        if (!r->path || !r->nodes)
+        r->serials = table_new(free);
+        if (!r->path || !r->nodes || !r->serials)
                 return err_set(err, ENOMEM, "out of memory");
         int result = load(r, err);
         if (result < 0)
@@ -87,6 +104,7 @@ struct revocations *revocations_free(struct revocations *r) {
         if (!r)
                 return NULL;
         table_free(r->nodes);
+        table_free(r->serials);
         free(r->path);
         free(r);
         return NULL;
@@ -103,11 +121,28 @@ size_t revocations_len(const struct revocations *r) {
 int revocations_add(struct revocations *r, const char *node, msec_t now, struct err **err) {
         if (revocations_have(r, node))
                 return 0;
-        if (add(r, node, now) < 0)
+        if (add(r->nodes, node, now) < 0)
                 return err_set(err, ENOMEM, "out of memory");
         return store(r, err);
 }
 
 int revocations_remove(struct revocations *r, const char *node, struct err **err) {
         return table_remove(r->nodes, node) ? store(r, err) : 0;
+}
+
+bool revocations_have_serial(const struct revocations *r, const char *serial) {
+        return serial && table_get(r->serials, serial);
+}
+
+int revocations_add_serial(struct revocations *r, const char *serial, msec_t now, struct err **err) {
+        const char *oldest;
+        void *value;
+        size_t first = 0;
+        if (revocations_have_serial(r, serial))
+                return 0;
+        if (table_len(r->serials) >= REVOKED_SERIALS_MAX && table_next(r->serials, &first, &oldest, &value))
+                (void)table_remove(r->serials, oldest);
+        if (add(r->serials, serial, now) < 0)
+                return err_set(err, ENOMEM, "out of memory");
+        return store(r, err);
 }

@@ -19,3 +19,9 @@ size_t revocations_len(const struct revocations *r);
 int revocations_add(struct revocations *r, const char *node, msec_t now, struct err **err);
 /* The server speaks of the node as a member again. */
 int revocations_remove(struct revocations *r, const char *node, struct err **err);
+
+/* Single certificates: the name behind them goes on with another one. Past REVOKED_SERIALS_MAX the oldest are
+ * forgotten; certificates live for days, not for ever. */
+#define REVOKED_SERIALS_MAX 10000
+bool revocations_have_serial(const struct revocations *r, const char *serial);
+int revocations_add_serial(struct revocations *r, const char *serial, msec_t now, struct err **err);

@@ -345,6 +345,12 @@ static void backend_relay_presence(void *arg, const char *relay, bool connected,
         struct relay *r = relays_find(c, relay);
         if (r)
                 relays_presence(c, r, connected, address);
+        /* What was revoked while the relay was away, it hears now: it may be alone again soon. Certificates
+         * that have run out need nobody to refuse them. */
+        struct node *n;
+        for (size_t i = 0; r && connected && c->edge && inventory_next(c, &i, &n);)
+                if (n->revoked_at && n->certificate_not_after > control_now(c))
+                        edge_drop(c->edge, IDENTITY_NODE, n->name);
 }
 
 static void backend_object(void *arg, const char *sha256, void (*done)(void *done_arg, int fd),

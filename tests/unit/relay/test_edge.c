@@ -110,7 +110,7 @@ static void backend_object(void *arg, const char *sha256, void (*done)(void *don
 
 static bool backend_admit(void *arg, const struct edge_peer *peer) {
         const struct fixture *f = arg;
-        return !str_eq(f->revoked, peer->name);
+        return !str_eq(f->revoked, peer->name) && !str_eq(peer->serial, "0bad");
 }
 
 static json_t *backend_bundle(void *arg) {
@@ -635,6 +635,19 @@ static void test_revoked_node_behind_a_relay(void **state) {
         UNTIL(f, has_line(&r, "{\"type\":\"drop\",\"node\":\"a\"}\n"));
         assert_false(told(f, "a here"));
         assert_false(edge_send(f->edge, "a", "renew", NULL));
+
+        /* A certificate that was replaced, of a node that goes on with another one. */
+        assert_int_equal(status_of(&f->relay, "POST", "/batch",
+                                   "{\"items\":[{\"node\":\"b\",\"connected\":true,\"address\":\"x\","
+                                   "\"serial\":\"0bad\"}]}"),
+                         204);
+        UNTIL(f, has_line(&r, "\"type\":\"drop\"") && has_line(&r, "\"serial\":\"0bad\""));
+        assert_false(told(f, "b here"));
+        assert_int_equal(status_of(&f->relay, "POST", "/batch",
+                                   "{\"items\":[{\"node\":\"b\",\"connected\":true,\"address\":\"x\","
+                                   "\"serial\":\"0a\"}]}"),
+                         204);
+        assert_true(told(f, "b here via kiel 0\n"));
 
         /* A relay that remembers a revocation asks, and is told that it is over. */
         assert_int_equal(status_of(&f->relay, "POST", "/batch",

@@ -38,6 +38,9 @@ static void test_remembered(void **state) {
                 assert_int_equal(revocations_add(r, "shop-2", 2000, NULL), 0);
                 assert_int_equal(revocations_add(r, "shop-2", 3000, NULL), 0);
                 assert_int_equal(revocations_len(r), 2);
+                assert_int_equal(revocations_add_serial(r, "0a", 4000, NULL), 0);
+                assert_false(revocations_have(r, "0a"));
+                assert_false(revocations_have_serial(r, "shop-1"));
         }
         {
                 _cleanup_(revocations_freep) struct revocations *r = NULL;
@@ -50,10 +53,13 @@ static void test_remembered(void **state) {
         assert_int_equal(revocations_open(path, &r, NULL), 0);
         assert_false(revocations_have(r, "shop-1"));
         assert_true(revocations_have(r, "shop-2"));
+        assert_true(revocations_have_serial(r, "0a"));
+        assert_false(revocations_have_serial(r, NULL));
 }
 
 static void test_a_damaged_file_is_not_an_empty_one(void **state) {
-        static const char *const damage[] = {"", "{", "[]", "{}", "{\"nodes\":[]}"};
+        static const char *const damage[] = {
+                "", "{", "[]", "{}", "{\"nodes\":[]}", "{\"nodes\":{},\"serials\":1}"};
         for (size_t i = 0; i < ARRAY_SIZE(damage); i++) {
                 struct revocations *r = NULL;
                 _cleanup_(err_freep) struct err *err = NULL;
