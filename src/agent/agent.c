@@ -189,7 +189,7 @@ static void keep_assignment(struct agent *a, struct assignment *verified) {
         }
         (void)snprintf(version, sizeof(version), "%lld", (long long)fresh->version);
         log_info("assignment", "version", version, "fleet", fresh->fleet, "rollout", fresh->rollout, "commit",
-                 fresh->commit, "revision", fresh->revision, NULL);
+                 fresh->commit, "target", fresh->revision, NULL);
         assignment_free(a->held);
         a->held = TAKE_PTR(fresh);
         reconcile_assign(a->reconcile, a->held);
@@ -352,7 +352,6 @@ static void open_cgroup(struct agent *a) {
 }
 
 static int make_reconciler(struct agent *a, struct err **err) {
-        _cleanup_(x_freep) char *podman_root = NULL;
         const struct agent_settings *s = a->settings;
         a->driver_host = (struct driver_host){
                 .loop = a->loop,
@@ -509,7 +508,8 @@ static void enrolled_to_run(void *arg, struct identity *identity, const struct e
         _cleanup_(err_freep) struct err *err = NULL;
         if (!identity) {
                 log_error("this machine was not let in", "error", err_message(problem), NULL);
-                loop_stop(a->loop, 1);
+                if (!a->reconciling)
+                        loop_stop(a->loop, 1);
                 return;
         }
         log_info("enrolled", "node", identity_name(identity), NULL);
@@ -609,6 +609,7 @@ static int prepare_run(struct agent *a, struct err **err) {
         r = identity_load(s->state, &identity, &problem);
         if (r < 0 && r != -ENOENT)
                 return err_move(err, TAKE_PTR(problem));
+        problem = err_free(problem);
         if (a->held && !(a->node = str_dup(a->held->node)))
                 return err_set_errno(err, ENOMEM, "agent");
         if (identity && (r = become(a, identity, err)) < 0)
@@ -619,9 +620,17 @@ static int prepare_run(struct agent *a, struct err **err) {
         if (identity)
                 return start_link(a, err);
         if (str_is_empty(s->token))
-                return err_set(err, ENOENT,
-                               "this machine has not enrolled: give --token, made by `skerry token create`");
-        return start_enrolment(a, true, enrolled_to_run, err);
+                r = err_set(&problem, ENOENT,
+                            "this machine has not enrolled: give --token or --token-file, made by "
+                            "'skerry token create'");
+        else
+                r = start_enrolment(a, true, enrolled_to_run, &problem);
+        if (r < 0 && !a->reconciling)
+                return err_move(err, TAKE_PTR(problem));
+        /* A node that lost its identity keeps what it runs, with or without a way to get another. */
+        if (r < 0)
+                log_error("not connected, and cannot enrol", "error", err_message(problem), NULL);
+        return 0;
 }
 
 int agent_run(const struct agent_settings *s) {

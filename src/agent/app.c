@@ -13,6 +13,10 @@
 #define APP_SETTLE_MS 250
 #define APP_BACKOFF_MS 1000
 #define APP_BACKOFF_CAP_MS 300000
+/* Something else that keeps changing a file must not keep us, and the disk, busy: corrections that follow
+ * each other within APP_CALM_MS wait longer each time. */
+#define APP_CALM_MS 10000
+#define APP_DRIFT_WAIT_MS 100
 /* Healthy for this long, and it is forgiven its former failures. */
 #define APP_FORGIVE_MS 10000
 
@@ -43,6 +47,7 @@ struct app {
         bool settled;   /* stayed up long enough to be believed */
         struct health *health;
         int64_t restarts, drift_corrected;
+        msec_t corrected_at, drift_wait_ms;
         unsigned failures; /* in a row, for the backoff */
         msec_t last_wait_ms, well_since;
         bool retry_applies; /* the retry is a whole apply, not a restart */
@@ -382,6 +387,11 @@ static void part_done(void *arg, const struct driver_outcome *o) {
         (void)snprintf(a->trouble[a->at], sizeof(a->trouble[a->at]), "%s",
                        o->error < 0 ? (o->message ? o->message : strerror(-o->error)) : "");
         if (o->corrected) {
+                bool again = a->corrected_at && now_ms(a) - a->corrected_at < APP_CALM_MS + a->drift_wait_ms;
+                a->drift_wait_ms = !again ? 0
+                                          : MIN(MAX(a->drift_wait_ms * 2, APP_DRIFT_WAIT_MS),
+                                                a->host->check_interval_ms);
+                a->corrected_at = now_ms(a);
                 a->drift_corrected += o->corrected;
                 tell(a);
         }
@@ -521,7 +531,12 @@ static void part_event(void *arg, const struct driver_event *e) {
         if (!a->applied || a->stopped)
                 return;
         switch (e->type) {
-        case DRIVER_CHANGED: on_check(a); return;
+        case DRIVER_CHANGED:
+                if (a->drift_wait_ms > 0 && now_ms(a) - a->corrected_at < APP_CALM_MS + a->drift_wait_ms)
+                        loop_timer_set(a->check, a->drift_wait_ms);
+                else
+                        on_check(a);
+                return;
         case DRIVER_ENDED: part_ended(a, e); return;
         case DRIVER_REVIVED:
                 a->restarts++;

@@ -162,7 +162,7 @@ static void report_failure(const struct reconcile *r, const char *reason) {
         bool back = ledger_stable(r->host.ledger);
         log_warning(back ? "the target did not become healthy: going back"
                          : "the target did not become healthy",
-                    "revision", r->target, "reason", reason, NULL);
+                    "reason", reason, NULL);
 }
 
 static void fail_target(struct reconcile *r, const char *reason, char *const *apps) {
@@ -295,7 +295,7 @@ static int act(struct reconcile *r, const struct action *action, struct err **er
         struct app *a = find_app(r, action->app);
         int rc;
 
-        log_info("app", "app", action->app, "action", action_kind_name(action->kind), NULL);
+        log_info("acting on an app", "app", action->app, "action", action_kind_name(action->kind), NULL);
         if (action->kind == ACTION_APPLY) {
                 const struct ledger_failure *f = ledger_failure(r->host.ledger);
                 const struct unit *u = &r->goal->units[action->unit];
@@ -402,7 +402,7 @@ static void arrive(struct reconcile *r) {
         r->at_goal = r->converged = true;
         if (forward) {
                 ledger_confirm(r->host.ledger);
-                log_info("revision is healthy", "revision", r->goal->source->revision, NULL);
+                log_info("revision is healthy", "goal", r->goal->source->revision, NULL);
         }
         for (size_t i = 0; i < r->goal->n_units; i++) {
                 struct app *a = find_app(r, r->goal->units[i].spec->name);

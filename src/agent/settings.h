@@ -6,7 +6,7 @@
 
 struct agent_settings {
         char *state, *sysroot;
-        char *server, *token, *name;
+        char *server, *token, *token_file, *name;
         msec_t check_interval, heartbeat;
         char *podman, *podman_root, *podman_runroot, *podman_storage_driver, *podman_image_store;
         char *output; /* status: text or json */
