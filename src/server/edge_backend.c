@@ -197,9 +197,9 @@ static int join(struct control *c, const json_t *request, json_t **ret, char **r
         if (r >= 0)
                 r = joining_name(&j, t, &name, err);
         if (r >= 0)
-                r = repeat_check(c, kind, join_token_joined(t, key), name, err);
-        if (r >= 0)
                 r = name_check(c, kind, name, j.machine_id, err);
+        if (r >= 0)
+                r = repeat_check(c, kind, join_token_joined(t, key), name, err);
         if (r < 0)
                 return r;
         struct cert_info certificate = {0};
