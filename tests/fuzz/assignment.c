@@ -41,10 +41,11 @@ static struct bundle *make_bundle(void) {
         char *pem = NULL, *public = NULL;
         struct bundle *b = NULL;
         if (key_generate(&root, NULL) < 0 || key_generate(&signer, NULL) < 0 ||
-            cert_make_root(root, "fleet.test", 1763650000000, &pem, NULL) < 0 || key_public_pem(signer, &public, NULL) < 0)
+            cert_make_root(root, "fleet.test", 1763650000000, &pem, NULL) < 0 ||
+            key_public_pem(signer, &public, NULL) < 0)
                 abort();
-        json_t *j = json_pack("{s:s, s:i, s:s, s:{s:s}}", "trustDomain", "fleet.test", "sequence", 1, "roots", pem,
-                              "assignmentKeys", "k1", public);
+        json_t *j = json_pack("{s:s, s:i, s:s, s:{s:s}}", "trustDomain", "fleet.test", "sequence", 1, "roots",
+                              pem, "assignmentKeys", "k1", public);
         if (!j || bundle_from_json(j, &b, NULL) < 0)
                 abort();
         json_decref(j);
