@@ -265,7 +265,8 @@ def main():
     parser.add_argument("--build", required=True)
     parser.add_argument("--once", action="store_true", help="end after the steps; exit 0 only if every one was observed")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     lab = Lab(options.build, podman=True)
     begin = time.monotonic()
     try:
@@ -285,6 +286,10 @@ def main():
         print(f"\nthe demo stopped: {fault}\nlogs: {kept}", file=sys.stderr)
         return 1
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # nothing is to be left behind
+        if not options.once:
+            print("cleaning up ...", flush=True)
         lab.close()
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Server, relay, agents and a fleet repository on one machine."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -259,8 +260,8 @@ class Lab:
         """Ends every program, what they started included, and removes the folder."""
         for agent in self.agents.values():
             agent.kill()
-            if agent.home.exists():
-                agent.stop_apps()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            list(pool.map(Agent.stop_apps, self.agents.values()))
         for process in [*self.relays.values(), self.server]:
             if process is not None:
                 process.kill()
