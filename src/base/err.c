@@ -32,7 +32,7 @@ static char *format_text(const char *format, va_list ap) {
         return vasprintf(&text, format, ap) < 0 ? NULL : text;
 }
 
-int err_set(struct err **err, int code, const char *format, ...) {
+int(err_set)(struct err **err, int code, const char *format, ...) {
         code = code_sane(code);
         if (!err)
                 return -code;
@@ -44,7 +44,7 @@ int err_set(struct err **err, int code, const char *format, ...) {
         return -code;
 }
 
-int err_set_errno(struct err **err, int code, const char *format, ...) {
+int(err_set_errno)(struct err **err, int code, const char *format, ...) {
         code = code_sane(code);
         if (!err)
                 return -code;
@@ -70,7 +70,7 @@ static void wrap(struct err **err, int code, const char *format, va_list ap) {
         put(err, code, message);
 }
 
-int err_wrap(struct err **err, const char *format, ...) {
+int(err_wrap)(struct err **err, const char *format, ...) {
         if (!err)
                 return -EIO;
         int code = *err ? (*err)->code : EIO;

@@ -41,5 +41,14 @@ int err_code(const struct err *err);
 /* Moves an error to an out-parameter (frees it when dst is NULL); returns its negative code. */
 int err_move(struct err **dst, struct err *src);
 
+/* These return what they say in every case: a code below zero. Said once more where callers are compiled, so
+ * that compilers and analyzers need not ask what `if (r < 0)` after them would do otherwise. */
+static inline int err_below_zero(int r) {
+        return r < 0 ? r : -5; /* EIO */
+}
+#define err_set(...) err_below_zero((err_set)(__VA_ARGS__))
+#define err_set_errno(...) err_below_zero((err_set_errno)(__VA_ARGS__))
+#define err_wrap(...) err_below_zero((err_wrap)(__VA_ARGS__))
+
 struct err *err_free(struct err *err);
 DEFINE_CLEANUP(struct err, err_free)

@@ -67,7 +67,7 @@ static int set_value(const struct option_spec *o, void *settings, const char *va
                 r = check_choice(o, value, err);
                 if (r < 0)
                         return r;
-                /* fall through */
+                __attribute__((fallthrough));
         case OPTION_STRING: r = str_replace((char **)slot, value); break;
         case OPTION_STRINGS: r = strv_push((char ***)slot, value); break;
         case OPTION_BOOL:
