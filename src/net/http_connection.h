@@ -85,8 +85,9 @@ struct http_connection {
         bool used;      /* has had an exchange */
         bool shut_down; /* takes no new exchanges */
         size_t held;
-        msec_t idle_since; /* meaningful without exchanges */
-        msec_t soonest;    /* a deadline that came up since the driver looked last, else INT64_MAX */
+        msec_t idle_since;     /* meaningful without exchanges */
+        msec_t soonest;        /* a deadline that came up since the driver looked last, else INT64_MAX */
+        msec_t peer_not_after; /* 0: no certificate */
         char *spiffe_id, *serial;
         char address[HTTP_ADDRESS_SIZE];
 };

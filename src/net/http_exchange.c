@@ -262,6 +262,11 @@ const char *http_peer_serial(const struct http_exchange *x) {
         return x->connection->serial;
 }
 
+bool http_peer_has_expired(const struct http_exchange *x) {
+        const struct http_connection *c = x->connection;
+        return c->peer_not_after != 0 && clock_wall_ms(c->service->clock) > c->peer_not_after;
+}
+
 const void *http_route_context(const struct http_exchange *x) {
         return x->route ? x->route->context : NULL;
 }
@@ -362,7 +367,7 @@ static bool claim(struct http_exchange *x, enum http_body_mode mode) {
         struct http_connection *c = x->connection;
         if (x->ended || x->aborted || x->body_mode != BODY_UNCLAIMED)
                 return false;
-        x->body_mode = mode;
+        x->body_mode = (uint8_t)mode;
         if (x->body_ended)
                 return true;
         x->body_at = http_connection_now(c);

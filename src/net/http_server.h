@@ -81,6 +81,8 @@ const char *http_header(const struct http_exchange *x, const char *name);    /* 
 const char *http_peer_address(const struct http_exchange *x);
 const char *http_peer_spiffe_id(const struct http_exchange *x); /* verified, or NULL */
 const char *http_peer_serial(const struct http_exchange *x);    /* verified, or NULL */
+/* Has the certificate run out since the connection began? TLS asks only then. */
+bool http_peer_has_expired(const struct http_exchange *x);
 const void *http_route_context(const struct http_exchange *x);
 
 /* Collects the body, then calls ready(x, body, len, arg), at once where it is there already (body is "" when

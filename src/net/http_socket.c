@@ -333,6 +333,7 @@ static void shake_hands(struct http_socket *k) {
         bool two = alpn_len == 2 && memcmp(alpn, "h2", 2) == 0;
         c->spiffe_id = tls_peer_spiffe_id(k->ssl);
         c->serial = tls_peer_serial(k->ssl);
+        c->peer_not_after = tls_peer_not_after(k->ssl);
         tls_forget_peer(k->ssl);
         k->state = SOCKET_OPEN;
         c->idle_since = now_of(k);

@@ -407,6 +407,11 @@ char *tls_peer_serial(SSL *ssl) {
         return text;
 }
 
+msec_t tls_peer_not_after(SSL *ssl) {
+        const X509 *x = verified_peer(ssl);
+        return x ? cert_time_ms(X509_get0_notAfter(x)) : 0;
+}
+
 static void empty_stack(STACK_OF(X509) * s) {
         while (s && sk_X509_num(s) > 0)
                 X509_free(sk_X509_pop(s));

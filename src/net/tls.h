@@ -8,6 +8,7 @@
 
 #include <openssl/ssl.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 
 enum tls_peer_check {
@@ -47,5 +48,7 @@ int tls_client_apply(struct tls_config *c, SSL_CTX *context, struct err **err);
 char *tls_peer_spiffe_id(SSL *ssl);
 /* Serial number (hex, malloc'ed) of the verified peer's certificate, or NULL. */
 char *tls_peer_serial(SSL *ssl);
+/* When the verified peer's certificate ends, or 0 where there is none. */
+msec_t tls_peer_not_after(SSL *ssl);
 /* Lets go of the peer's certificates, several KB of a connection; call it when ID and serial were taken. */
 void tls_forget_peer(SSL *ssl);

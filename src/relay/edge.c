@@ -85,6 +85,11 @@ static bool before(struct http_exchange *x, void *arg) {
                 http_respond_error(x, 403, "forbidden", "this is not for the kind of member you are");
                 return false;
         }
+        if (http_peer_has_expired(x)) {
+                http_respond_error(x, 403, "expired",
+                                   "this certificate has run out: renew it and connect again");
+                return false;
+        }
         if (e->backend.admit && !e->backend.admit(e->backend.arg, &who.peer)) {
                 http_respond_error(x, 403, "revoked", "this certificate has been revoked or replaced");
                 return false;

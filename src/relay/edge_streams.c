@@ -139,6 +139,11 @@ static void on_drain(struct http_exchange *x, void *arg) {
 static void look_at(struct stream *s, uint64_t now) {
         static const char ping[] = "{\"type\":\"ping\"}\n";
         uint64_t wait = MAX(s->heartbeat_ms / TICK_MS, 1u);
+        if (http_peer_has_expired(s->exchange)) {
+                put_in_wheel(s, now + 1);
+                let_go(s); /* it comes again with the certificate that it has by now */
+                return;
+        }
         uint32_t silent = (uint32_t)now - s->said_tick;
         if (silent < wait * 4 / 5 && wait > 1) { /* something else was said meanwhile */
                 put_in_wheel(s, now + MAX(ticks_to_next(s->all, s->heartbeat_ms) - silent, (uint64_t)1));

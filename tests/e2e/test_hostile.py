@@ -386,3 +386,29 @@ def test_slow_clients_are_let_go(lab):
     with socket.create_connection(("127.0.0.1", lab.edge_port)) as raw:
         raw.settimeout(120)
         assert raw.recv(1) == b"", "a connection that never shakes hands is closed"
+
+
+def test_an_open_connection_ends_with_its_certificate(lab):
+    lab.server.stop()
+    lab.server = None
+    lab.start_server("--certificate-ttl", "5s")
+    a = member(lab, "a")
+    connection = http.client.HTTPSConnection("127.0.0.1", lab.edge_port, context=a.context(), timeout=60)
+    connection.request("GET", "/edge/v1/events?assignment=0&heartbeat=1")
+    answer = connection.getresponse()
+    assert answer.status == 200
+    reporting = http.client.HTTPSConnection("127.0.0.1", lab.edge_port, context=a.context(), timeout=60)
+
+    def reported():
+        reporting.request("POST", "/edge/v1/status", b"{}")
+        reply = reporting.getresponse()
+        reply.read()
+        return reply.status
+    assert reported() == 204
+    with pytest.raises((http.client.IncompleteRead, ConnectionError, ssl.SSLError)):
+        while answer.read(1):
+            pass
+        raise ConnectionError("the stream came to its end")
+    lab.wait("the other connection to be refused", lambda: reported() == 403)
+    connection.close()
+    reporting.close()
