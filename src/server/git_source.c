@@ -13,6 +13,8 @@
 #define OUR_REF "refs/skerry/head"
 #define SECRET_FILE_MAX 4096
 #define TREE_DEPTH_MAX 64
+#define TREE_FOLDERS_MAX 100000 /* a few small objects can stand for billions of folders without a file */
+#define TREE_PATH_MAX 4096
 #define PACKS_MAX 256
 
 void git_source_init(void) {
@@ -314,7 +316,7 @@ struct git_tree_view {
         git_odb *odb;
         struct arena *arena;
         struct fleet_tree_entry *entries;
-        size_t n, cap;
+        size_t n, cap, n_folders;
 };
 
 static int entry_read(void *arg, const struct fleet_tree_entry *e, size_t limit, char **ret_data,
@@ -375,6 +377,13 @@ static int tree_walk(struct git_tree_view *v, const git_oid *id, const char *pre
         git_tree *tree = NULL;
         if (depth > TREE_DEPTH_MAX)
                 return err_set(err, ELOOP, "folders deeper than %d at %s", TREE_DEPTH_MAX, prefix);
+        if (++v->n_folders > TREE_FOLDERS_MAX)
+                return err_set(err, EFBIG,
+                               "more than %d folders: follow a sub-folder of the repository instead",
+                               TREE_FOLDERS_MAX);
+        if (strlen(prefix) > TREE_PATH_MAX)
+                return err_set(err, ENAMETOOLONG, "%.80s...: a path of more than %d bytes", prefix,
+                               TREE_PATH_MAX);
         if (git_tree_lookup(&tree, v->repository, id) < 0)
                 return git_failed(err, "read a folder of the commit");
         int r = 0;

@@ -412,3 +412,19 @@ def test_an_open_connection_ends_with_its_certificate(lab):
     lab.wait("the other connection to be refused", lambda: reported() == 403)
     connection.close()
     reporting.close()
+
+
+def test_a_repository_that_unfolds_without_end_is_refused(lab, fleet_repository):
+    tree = fleet_repository.tree
+    subprocess.run(["git", "hash-object", "-w", "-t", "tree", "/dev/null"], cwd=tree, check=True, capture_output=True)
+    below = subprocess.run(["git", "mktree"], cwd=tree, input="", text=True, check=True, capture_output=True).stdout.strip()
+    for _ in range(12):
+        entries = "".join(f"040000 tree {below}\tx{i}\n" for i in range(10))
+        below = subprocess.run(["git", "mktree"], cwd=tree, input=entries, text=True, check=True,
+                               capture_output=True).stdout.strip()
+    commit = fleet_repository.git("commit-tree", below, "-m", "Ten to the twelfth folders")
+    fleet_repository.git("update-ref", "refs/heads/main", commit)
+    fleet_repository.push()
+    lab.add_source(fleet_repository)
+    said = lab.cli("notify", "fleet", "--wait", check=False)
+    assert said.returncode == 1 and "more than 100000 folders" in said.stderr, said.stderr
