@@ -506,7 +506,16 @@ static int check(struct decoder *d) {
         return 0;
 }
 
+/* A byte order mark says nothing in UTF-8. */
+static void skip_byte_order_mark(const char **text, size_t *len) {
+        if (*len >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
+                *text += 3;
+                *len -= 3;
+        }
+}
+
 int yaml_check(const char *file, const char *text, size_t len, struct position *ret_where, struct err **err) {
+        skip_byte_order_mark(&text, &len);
         struct decoder d = {.file = file, .text = text, .len = len, .where = ret_where, .err = err};
         if (len > YAML_MAX_BYTES)
                 return 0;
@@ -524,10 +533,7 @@ int yaml_check(const char *file, const char *text, size_t len, struct position *
 
 int yaml_decode(struct arena *arena, const char *file, const char *text, size_t len,
                 struct value ***ret_documents, size_t *ret_n, struct position *ret_where, struct err **err) {
-        if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark says nothing in UTF-8 */
-                text += 3;
-                len -= 3;
-        }
+        skip_byte_order_mark(&text, &len);
         struct decoder d = {.arena = arena, .text = text, .len = len, .where = ret_where, .err = err};
         d.file = arena_strdup(arena, file);
         if (!d.file)

@@ -320,8 +320,21 @@ static void on_node_state(struct step *s, size_t i, const struct rollout_event *
 }
 
 static void on_removed(struct step *s, size_t i) {
+        struct rollout *r = s->r;
         member_remove(s, i);
         s->changed = true; /* its totals */
+        /* A wave without nodes proves nothing: that the next one may begin is for a person to say. */
+        if ((r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING) && !r->paused &&
+            r->members[i].wave == r->wave && r->waves[r->wave].started_at != 0 &&
+            r->waves[r->wave].passed_at == 0 && r->wave + 1 < r->n_waves &&
+            rollout_tally(r, r->wave)->total == 0) {
+                char *reason = step_text(
+                        s, "all nodes of wave %s were removed: resume to go on without it, or abort",
+                        r->waves[r->wave].name);
+                r->paused = true;
+                step_note(s, step_text(s, "paused: %s", reason ? reason : "a wave lost its nodes"));
+                set_reason(s, reason);
+        }
 }
 
 /* After Succeeded, those who are not Healthy still report, so that the rollout's "k deferred" stays true. */

@@ -1050,13 +1050,17 @@ static void a_removed_node_is_not_waited_for_on_the_way_back(void **state) {
         assert_phase(d, "RolledBack");
 }
 
-static void a_wave_whose_nodes_all_left_passes(void **state) {
+static void a_wave_whose_nodes_all_left_waits_for_a_person(void **state) {
         struct driver *d = *state;
         nodes(d, 2);
         wave(d, "one", 1);
         begin(d);
         must(d, (struct rollout_event){.type = ROLLOUT_EVENT_NODE_REMOVED,
                                        .node = d->r->members[d->r->members[0].wave == 0 ? 0 : 1].node});
+        assert_wave(d, 0);
+        assert_true(d->r->paused);
+        assert_non_null(strstr(d->r->reason, "wave one"));
+        must(d, (struct rollout_event){.type = ROLLOUT_EVENT_RESUME});
         assert_wave(d, 1);
 }
 
@@ -1196,7 +1200,7 @@ int main(void) {
                 TEST(who_kept_the_revision_goes_back_after_a_retry),
                 TEST(a_removed_node_is_out_of_every_count),
                 TEST(a_removed_node_is_not_waited_for_on_the_way_back),
-                TEST(a_wave_whose_nodes_all_left_passes),
+                TEST(a_wave_whose_nodes_all_left_waits_for_a_person),
                 TEST(time_without_us_does_not_count),
                 TEST(restart_gives_lost_effects_again),
                 cmocka_unit_test(names_go_both_ways),
