@@ -31,7 +31,7 @@ int hex_decode(const char *s, size_t len, void *out, size_t n) {
                         return -EINVAL; /* before anything is written */
         uint8_t *bytes = out;
         for (size_t i = 0; i < n; i++)
-                bytes[i] = (uint8_t)(hex_digit(s[2 * i]) << 4 | hex_digit(s[2 * i + 1]));
+                bytes[i] = (uint8_t)((unsigned)hex_digit(s[2 * i]) << 4 | (unsigned)hex_digit(s[2 * i + 1]));
         return 0;
 }
 

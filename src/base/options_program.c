@@ -63,7 +63,7 @@ static bool takes_next(const struct program_spec *p, const char *arg) {
 static int find_word(const struct program_spec *p, int argc, char **argv, int from) {
         for (int i = from; i < argc; i++) {
                 const char *arg = argv[i];
-                if (str_eq(arg, "--"))
+                if (!arg || str_eq(arg, "--"))
                         return argc;
                 if (arg[0] != '-' || !arg[1])
                         return i;

@@ -142,7 +142,7 @@ int key_to_pem(const struct key *k, char **ret_pem, struct err **err) {
 int key_save(const struct key *k, const char *path, const char *passphrase, struct err **err) {
         char *pem = NULL;
         int r = private_pem(k, passphrase, &pem, err);
-        if (r >= 0)
+        if (r >= 0 && pem)
                 r = file_write_atomic(path, pem, strlen(pem), 0600, err);
         if (pem) {
                 OPENSSL_cleanse(pem, strlen(pem));

@@ -312,7 +312,7 @@ static void check_volumes(struct reader *r, const struct value *volumes) {
                         continue;
                 if (!text_of(name))
                         schema_error(d, &volume->position, NULL, "volume: field \"name\" is missing");
-                for (size_t j = 0; text_of(name) && j < i; j++)
+                for (size_t j = 0; name && text_of(name) && j < i; j++)
                         if (str_eq(text_of(value_get(volumes->items[j], "name")), name->text))
                                 schema_error(d, &name->position, NULL, "volume \"%.80s\" is there twice",
                                              name->text);
@@ -375,7 +375,7 @@ static void check_containers(struct reader *r, const struct value *spec, const c
                 else if (text_of(name) && !has_reference(name->text) && !name_is_dns_label(name->text))
                         schema_error(d, &name->position, NULL, "container name \"%.80s\" is not a DNS label",
                                      name->text);
-                for (size_t j = 0; text_of(name) && j < i; j++)
+                for (size_t j = 0; name && text_of(name) && j < i; j++)
                         if (str_eq(text_of(value_get(containers->items[j], "name")), name->text))
                                 schema_error(d, &name->position, NULL, "container \"%.80s\" is there twice",
                                              name->text);

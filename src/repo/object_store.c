@@ -202,7 +202,7 @@ static int open_object(struct object_store *s, const char *sha256, struct stat *
 
 bool object_store_has(struct object_store *s, const char *sha256) {
         char path[OBJECT_PATH_SIZE];
-        struct stat st;
+        struct stat st = {0};
         return object_path(sha256, path) >= 0 && fstatat(s->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                S_ISREG(st.st_mode);
 }
@@ -214,7 +214,7 @@ static void mark_used(const struct object_store *s, int fd) {
 }
 
 int object_store_open_object(struct object_store *s, const char *sha256) {
-        struct stat st;
+        struct stat st = {0};
         int fd = open_object(s, sha256, &st);
         if (fd >= 0)
                 mark_used(s, fd);
@@ -235,7 +235,7 @@ static int damaged(struct object_store *s, const char *sha256, int64_t size, str
 
 int object_store_read(struct object_store *s, const char *sha256, size_t limit, char **ret_data,
                       size_t *ret_len, struct err **err) {
-        struct stat st;
+        struct stat st = {0};
         _cleanup_(x_closep) int fd = open_object(s, sha256, &st);
         if (fd < 0)
                 return fail_open(err, s, sha256, fd);
@@ -267,7 +267,7 @@ int object_store_read(struct object_store *s, const char *sha256, size_t limit, 
 }
 
 int object_store_check(struct object_store *s, const char *sha256, struct err **err) {
-        struct stat st;
+        struct stat st = {0};
         char found[SHA256_HEX_SIZE];
         _cleanup_(x_closep) int fd = open_object(s, sha256, &st);
         if (fd < 0)
@@ -389,7 +389,7 @@ struct object_writer *object_writer_free(struct object_writer *w) {
 int object_store_put(struct object_store *s, const char *sha256, const void *data, size_t len,
                      struct err **err) {
         char found[SHA256_HEX_SIZE], path[OBJECT_PATH_SIZE];
-        struct stat st;
+        struct stat st = {0};
         if (object_path(sha256, path) < 0)
                 return no_digest(err, sha256);
         sha256_hex(data, len, found);

@@ -90,7 +90,7 @@ static int make_pipe(int ret[2]) {
 }
 
 int spawn_prepare(const struct spawn_request *q, struct spawned *ret, struct err **err) {
-        int gate[2], report[2];
+        int gate[2] = {-1, -1}, report[2] = {-1, -1};
         int r = make_pipe(gate);
         if (r < 0)
                 return err_set_errno(err, -r, "start %s", q->path);
