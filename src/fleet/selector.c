@@ -278,7 +278,7 @@ static int read_values(struct parser *p, const char ***ret, size_t *ret_n) {
 }
 
 static int read_term(struct parser *p, struct builder *b) {
-        const char *key = NULL, **values = NULL;
+        const char *key = "", **values = NULL;
         size_t n = 0;
         skip_blanks(p);
         if (accept(p, "!")) {
@@ -297,7 +297,7 @@ static int read_term(struct parser *p, struct builder *b) {
                 return r < 0 ? r : builder_add(b, key, SELECTOR_NOT_IN, values, 1);
         }
         if (accept(p, "==") || accept(p, "=")) {
-                const char *value = NULL;
+                const char *value = "";
                 r = read_value(p, &value);
                 return r < 0 ? r : builder_add_equal(b, key, value);
         }
