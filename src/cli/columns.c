@@ -7,8 +7,9 @@
 
 #include "base/str.h"
 
-#define GAP 2         /* blanks between columns */
-#define SHRINK_TO 8   /* a text column is cut down to this before others suffer */
+#define GAP 2       /* blanks between columns */
+#define SHRINK_TO 8 /* a text column is cut down to this before others suffer */
+#define SHRINK_TEXT_TO 24
 #define LAST_RESORT 3 /* no column gets narrower than this */
 
 struct cell {
@@ -105,12 +106,49 @@ static void shrink(const struct columns *t, size_t *widths, size_t limit, unsign
         }
 }
 
-static void fit(const struct columns *t, size_t *widths, size_t limit) {
-        shrink(t, widths, limit, COLUMN_SHRINK, SHRINK_TO);
+static bool is_blank(const struct columns *t, size_t column) {
+        for (size_t c = column; c < t->n_cells; c += t->n)
+                if (!str_eq(t->cells[c].text, "-"))
+                        return false;
+        return true;
+}
+
+/* Leaves columns with this flag out, from the right, until the row fits. */
+static void leave_out(const struct columns *t, size_t *widths, size_t limit, unsigned flag) {
         for (size_t i = t->n; i-- > 0 && total_width(widths, t->n) > limit;)
-                if (t->columns[i].flags & COLUMN_OPTIONAL)
+                if (t->columns[i].flags & flag)
                         widths[i] = 0;
-        shrink(t, widths, limit, 0, LAST_RESORT);
+}
+
+/* Gives back what columns gave, where leaving others out left room. */
+static void grow(const struct columns *t, size_t *widths, size_t limit, const size_t *natural) {
+        for (size_t total = total_width(widths, t->n); total < limit; total++) {
+                size_t narrowest = t->n;
+                for (size_t i = 0; i < t->n; i++)
+                        if (widths[i] > 0 && widths[i] < natural[i] &&
+                            (narrowest == t->n || widths[i] < widths[narrowest]))
+                                narrowest = i;
+                if (narrowest == t->n)
+                        return;
+                widths[narrowest]++;
+        }
+}
+
+/* widths: what the columns want, then what they get. */
+static void fit(const struct columns *t, size_t *widths, const size_t *natural,
+                const struct columns_look *look) {
+        if (look->width == 0)
+                return;
+        for (size_t i = 0; look->wide && !look->widths && i < t->n; i++)
+                if ((t->columns[i].flags & (COLUMN_WIDE | COLUMN_OPTIONAL | COLUMN_TEXT)) && is_blank(t, i) &&
+                    total_width(widths, t->n) > look->width)
+                        widths[i] = 0;
+        shrink(t, widths, look->width, COLUMN_SHRINK, SHRINK_TO);
+        shrink(t, widths, look->width, COLUMN_TEXT, SHRINK_TEXT_TO);
+        leave_out(t, widths, look->width, COLUMN_OPTIONAL | COLUMN_WIDE);
+        grow(t, widths, look->width, natural);
+        shrink(t, widths, look->width, COLUMN_TEXT, SHRINK_TO);
+        shrink(t, widths, look->width, 0, LAST_RESORT);
 }
 
 static void put_cell(const struct columns *t, const struct columns_look *look, const size_t *widths, size_t i,
@@ -128,28 +166,78 @@ static void put_cell(const struct columns *t, const struct columns_look *look, c
         buf_printf(out, "%*s", GAP, "");
 }
 
-int columns_print(const struct columns *t, const struct columns_look *look, struct buf *out) {
-        if (t->failed)
-                return -ENOMEM;
-        _cleanup_(x_freep) size_t *widths = calloc(t->n + 1, sizeof(*widths));
-        if (!widths)
-                return -ENOMEM;
-        size_t last = 0;
+char *columns_row_text(const struct columns *t, size_t row, bool wide) {
+        _cleanup_(buf_done) struct buf out = BUF_INIT;
+        buf_puts(&out, "");
+        for (size_t i = 0; i < t->n && (row + 1) * t->n <= t->n_cells; i++)
+                if (!(t->columns[i].flags & COLUMN_AGE) && (wide || !(t->columns[i].flags & COLUMN_WIDE)))
+                        buf_printf(&out, "%s\n", t->cells[row * t->n + i].text);
+        return buf_take(&out, NULL);
+}
+
+/* What each column wants: its widest cell, and what it had. */
+static void natural_widths(const struct columns *t, const struct columns_look *look, size_t *widths) {
         for (size_t i = 0; i < t->n; i++) {
                 if ((t->columns[i].flags & COLUMN_WIDE) && !look->wide)
                         continue;
-                widths[i] = look->no_titles ? 1 : strlen(t->columns[i].title);
+                widths[i] = look->no_titles && !look->widths ? 1 : strlen(t->columns[i].title);
                 for (size_t c = i; c < t->n_cells; c += t->n)
                         widths[i] = MAX(widths[i], t->cells[c].width);
                 if (look->widths)
-                        widths[i] = look->widths[i] = MAX(widths[i], look->widths[i]);
+                        widths[i] = MAX(widths[i], look->widths[i]);
         }
-        if (look->width > 0)
-                fit(t, widths, look->width);
+}
+
+static size_t last_shown(const struct columns *t, const size_t *widths) {
+        size_t last = 0;
         for (size_t i = 0; i < t->n; i++)
                 if (widths[i] > 0)
                         last = i;
-        if (!look->no_titles) {
+        return last;
+}
+
+/* Do columns stand elsewhere than in the print before? Takes note of what they want now. */
+static bool have_moved(const struct columns *t, const struct columns_look *look, const size_t *natural,
+                       const size_t *widths) {
+        _cleanup_(x_freep) size_t *before = calloc(t->n + 1, sizeof(*before));
+        bool began = false, moved = false;
+        if (!before)
+                return false;
+        memcpy(before, look->widths, t->n * sizeof(*before));
+        fit(t, before, look->widths, look);
+        for (size_t i = 0; i < t->n; i++) {
+                began |= look->widths[i] > 0;
+                look->widths[i] = natural[i];
+        }
+        for (size_t i = 0; i < last_shown(t, widths); i++)
+                moved |= before[i] != widths[i];
+        return began && (moved || last_shown(t, before) != last_shown(t, widths));
+}
+
+static void note_left_out(const struct columns *t, const struct columns_look *look, const size_t *natural,
+                          const size_t *widths) {
+        for (size_t i = 0; i < t->n; i++)
+                if (natural[i] > 0 && widths[i] == 0 && !is_blank(t, i))
+                        buf_printf(look->left_out, "%s%s", look->left_out->len ? ", " : "",
+                                   t->columns[i].title);
+}
+
+int columns_print(const struct columns *t, const struct columns_look *look, struct buf *out) {
+        if (t->failed)
+                return -ENOMEM;
+        _cleanup_(x_freep) size_t *natural = calloc(t->n + 1, sizeof(*natural));
+        _cleanup_(x_freep) size_t *widths = calloc(t->n + 1, sizeof(*widths));
+        if (!natural || !widths)
+                return -ENOMEM;
+        natural_widths(t, look, natural);
+        memcpy(widths, natural, t->n * sizeof(*widths));
+        fit(t, widths, natural, look);
+        bool moved = look->widths && have_moved(t, look, natural, widths);
+        bool titles = !look->no_titles && (moved || !look->only_changes);
+        if (look->left_out)
+                note_left_out(t, look, natural, widths);
+        size_t last = last_shown(t, widths);
+        if (titles) {
                 for (size_t i = 0; i < t->n; i++)
                         if (widths[i] > 0)
                                 put_cell(t, look, widths, i, t->columns[i].title, strlen(t->columns[i].title),

@@ -5,55 +5,71 @@
 
 #include "base/str.h"
 #include "cli/kinds.h"
+#include "cli/rollout_view.h"
 #include "codec/json.h"
 
-#define LABEL_WIDTH 20 /* of "Last seen:" and its like */
+#define LABEL_WIDTH 16 /* of "Last seen:" and its like; a whole digest then fits 80 columns */
+#define INDENT 2       /* of tables and lists */
 
-static void put_label(struct buf *out, const char *label, bool colour) {
+static void put_label(struct buf *out, const struct columns_look *look, const char *label) {
         _cleanup_(buf_done) struct buf text = BUF_INIT;
-        buf_printf(&text, "%s:", label);
-        style_puts(out, colour, STYLE_DIM, buf_str(&text));
+        buf_printf(&text, "%s%s", label, *label ? ":" : "");
+        style_puts(out, look->colour, STYLE_DIM, buf_str(&text));
         buf_printf(out, "%*s", text.len < LABEL_WIDTH ? (int)(LABEL_WIDTH - text.len) : 1, "");
 }
 
 /* "Label:   text"; nothing when the text is empty. */
-static void line(struct buf *out, bool colour, const char *label, enum style style, const char *text) {
+static void line(struct buf *out, const struct columns_look *look, const char *label, enum style style,
+                 const char *text) {
         if (str_is_empty(text))
                 return;
-        _cleanup_(buf_done) struct buf safe = BUF_INIT;
+        _cleanup_(buf_done) struct buf safe = BUF_INIT, wrapped = BUF_INIT;
         text_put_safe(&safe, text);
-        put_label(out, label, colour);
-        style_puts(out, colour, style, buf_str(&safe));
+        text_put_wrapped(&wrapped, buf_str(&safe), LABEL_WIDTH, LABEL_WIDTH, look->width);
+        put_label(out, look, label);
+        style_puts(out, look->colour, style, buf_str(&wrapped));
         buf_putc(out, '\n');
 }
 
-static void text_line(struct buf *out, bool colour, const char *label, const json_t *o, const char *path) {
-        line(out, colour, label, STYLE_NONE, field_text(o, path));
+static void text_line(struct buf *out, const struct columns_look *look, const char *label, const json_t *o,
+                      const char *path) {
+        line(out, look, label, STYLE_NONE, field_text(o, path));
 }
 
-static void number_line(struct buf *out, bool colour, const char *label, const json_t *o, const char *path) {
+static void number_line(struct buf *out, const struct columns_look *look, const char *label, const json_t *o,
+                        const char *path) {
         char text[24];
         (void)snprintf(text, sizeof(text), "%lld", (long long)field_int(o, path));
-        line(out, colour, label, STYLE_NONE, text);
+        line(out, look, label, STYLE_NONE, text);
 }
 
-/* "2026-11-20T15:04:05.123Z (5m ago)", or "(in 5m)" for what is to come. */
-static void time_line(struct buf *out, bool colour, const char *label, const json_t *o, const char *path,
-                      msec_t now) {
-        char age[AGE_SIZE], text[TIME_TEXT_SIZE + AGE_SIZE + 16];
+/* "2026-11-20 15:04:05Z (5m ago)", or "(in 5m)" for what is to come. */
+static void time_line(struct buf *out, const struct columns_look *look, const char *label, const json_t *o,
+                      const char *path, msec_t now) {
+        char age[AGE_SIZE], at[TIME_TEXT_SIZE], text[TIME_TEXT_SIZE + AGE_SIZE + 16];
         msec_t wall = field_time(o, path);
         if (wall == 0)
                 return;
+        (void)time_format(wall, at);
         if (wall <= now)
-                (void)snprintf(text, sizeof(text), "%s (%s ago)", field_text(o, path),
+                (void)snprintf(text, sizeof(text), "%.10s %.8sZ (%s ago)", at, at + 11,
                                age_format(now - wall, age, sizeof(age)));
         else
-                (void)snprintf(text, sizeof(text), "%s (in %s)", field_text(o, path),
+                (void)snprintf(text, sizeof(text), "%.10s %.8sZ (in %s)", at, at + 11,
                                age_format(wall - now, age, sizeof(age)));
-        line(out, colour, label, STYLE_NONE, text);
+        line(out, look, label, STYLE_NONE, text);
 }
 
-static void labels_line(struct buf *out, bool colour, const char *label, const json_t *labels) {
+/* Of what is connected: now. */
+static void seen_line(struct buf *out, const struct columns_look *look, const json_t *o, msec_t now) {
+        if (field_bool(o, "status.connected"))
+                line(out, look, "Last seen", STYLE_NONE, "now");
+        else
+                time_line(out, look, "Last seen", o, "status.lastSeenAt", now);
+}
+
+static void labels_line(struct buf *out, const struct columns_look *look, const char *label,
+                        const json_t *labels) {
         const char *key;
         json_t *value;
         bool first = true;
@@ -62,7 +78,7 @@ static void labels_line(struct buf *out, bool colour, const char *label, const j
                 const char *string = json_string_value(value);
                 buf_printf(&text, "%s=%s", key, string ? string : "");
                 if (first) {
-                        line(out, colour, label, STYLE_NONE, buf_str(&text));
+                        line(out, look, label, STYLE_NONE, buf_str(&text));
                 } else {
                         buf_printf(out, "%*s", LABEL_WIDTH, "");
                         text_put_safe(out, buf_str(&text));
@@ -72,9 +88,9 @@ static void labels_line(struct buf *out, bool colour, const char *label, const j
         }
 }
 
-static void heading(struct buf *out, bool colour, const char *title) {
+static void heading(struct buf *out, const struct columns_look *look, const char *title) {
         buf_putc(out, '\n');
-        style_printf(out, colour, STYLE_BOLD, "%s", title);
+        style_printf(out, look->colour, STYLE_BOLD, "%s", title);
         buf_putc(out, '\n');
 }
 
@@ -88,16 +104,35 @@ static void put_names(struct buf *out, const json_t *list) {
         }
 }
 
-/* A table, indented by two blanks. */
-static void put_table(struct buf *out, const struct columns *t, bool colour) {
+/* A table, indented, as wide as there is room. */
+static void put_table(struct buf *out, const struct columns *t, const struct columns_look *look) {
         _cleanup_(buf_done) struct buf text = BUF_INIT;
-        const struct columns_look look = {.colour = colour, .unicode = true};
-        if (columns_print(t, &look, &text) < 0)
+        struct columns_look inner = *look;
+        inner.width = look->width > INDENT ? look->width - INDENT : look->width;
+        if (columns_print(t, &inner, &text) < 0)
                 return;
         for (const char *p = buf_str(&text); *p;) {
                 size_t len = strcspn(p, "\n");
-                buf_printf(out, "  %.*s\n", (int)len, p);
+                buf_printf(out, "%*s%.*s\n", INDENT, "", (int)len, p);
                 p += len + (p[len] == '\n');
+        }
+}
+
+/* Sentences that a table had no room for stand beneath it, whole; but one that was told before. */
+static void put_messages(struct buf *out, const struct columns_look *look, const json_t *list,
+                         const char *name, const char *message, const char *told) {
+        size_t i;
+        json_t *o;
+        json_array_foreach ((json_t *)list, i, o) {
+                _cleanup_(buf_done) struct buf safe = BUF_INIT;
+                if (!*field_text(o, message) || str_eq(field_text(o, message), told))
+                        continue;
+                buf_printf(&safe, "%*s", INDENT, "");
+                text_put_safe(&safe, field_text(o, name));
+                buf_puts(&safe, ": ");
+                text_put_safe(&safe, field_text(o, message));
+                text_put_wrapped(out, buf_str(&safe), 0, 2 * INDENT, look->width);
+                buf_putc(out, '\n');
         }
 }
 
@@ -121,41 +156,63 @@ enum style style_of_event(const char *type) {
         return STYLE_NONE;
 }
 
-void describe_diagnostics(struct buf *out, const json_t *list, const char *indent, bool colour) {
+void describe_event(struct buf *out, const json_t *event, size_t at, const struct columns_look *look) {
+        const char *node = field_text(event, "node"), *source = field_text(event, "source"),
+                   *fleet = field_text(event, "fleet"), *rollout = field_text(event, "rollout"),
+                   *message = field_text(event, "message"), *actor = field_text(event, "actor");
+        _cleanup_(buf_done) struct buf words = BUF_INIT, safe = BUF_INIT;
+        /* Most words begin with what they are about. */
+        if (look->wide && *rollout)
+                buf_printf(&words, "rollout/%s  ", rollout);
+        else if (*fleet && !*node)
+                buf_printf(&words, "%s: ", fleet);
+        else if (*node && !str_has_prefix(message, node))
+                buf_printf(&words, "%s: ", node);
+        else if (*source)
+                buf_printf(&words, "%s: ", source);
+        buf_puts(&words, message);
+        if (*actor)
+                buf_printf(&words, " (%s)", actor);
+        text_put_safe(&safe, buf_str(&words));
+        text_put_wrapped(out, buf_str(&safe), at, at, look->width);
+        buf_putc(out, '\n');
+}
+
+void describe_diagnostics(struct buf *out, const json_t *list, const char *indent,
+                          const struct columns_look *look) {
         size_t i;
         json_t *d;
         json_array_foreach ((json_t *)list, i, d) {
-                const char *severity = field_text(d, "severity");
-                bool error = str_eq(severity, "error");
-                buf_puts(out, indent);
-                text_put_safe(out, field_text(d, "file"));
+                _cleanup_(buf_done) struct buf place = BUF_INIT, words = BUF_INIT;
+                bool error = str_eq(field_text(d, "severity"), "error");
+                const char *severity = error ? "error" : "warning";
+                text_put_safe(&place, field_text(d, "file"));
                 if (field_int(d, "line") > 0)
-                        buf_printf(out, ":%lld:%lld", (long long)field_int(d, "line"),
+                        buf_printf(&place, ":%lld:%lld", (long long)field_int(d, "line"),
                                    (long long)field_int(d, "column"));
-                if (*field_text(d, "file"))
-                        buf_puts(out, ": ");
-                style_printf(out, colour, error ? STYLE_BAD : STYLE_WARN, "%s", error ? "error" : "warning");
-                buf_puts(out, ": ");
-                text_put_safe(out, field_text(d, "message"));
+                if (place.len > 0)
+                        buf_puts(&place, ": ");
+                buf_printf(out, "%s%s", indent, buf_str(&place));
+                style_puts(out, look->colour, error ? STYLE_BAD : STYLE_WARN, severity);
+                buf_puts(&words, ": ");
+                text_put_safe(&words, field_text(d, "message"));
                 if (*field_text(d, "suggestion")) {
-                        buf_puts(out, " (");
-                        text_put_safe(out, field_text(d, "suggestion"));
-                        buf_puts(out, ")");
+                        buf_puts(&words, " (");
+                        text_put_safe(&words, field_text(d, "suggestion"));
+                        buf_puts(&words, ")");
                 }
+                text_put_wrapped(out, buf_str(&words), strlen(indent) + place.len + strlen(severity),
+                                 strlen(indent) + 4, look->width);
                 buf_putc(out, '\n');
         }
 }
 
 /* ---- node */
 
-static void node_apps(struct buf *out, const json_t *apps, bool colour) {
+static void node_apps(struct buf *out, const json_t *apps, const char *told,
+                      const struct columns_look *look) {
         static const struct column columns[] = {
-                {"NAME", 0},
-                {"DRIVER", 0},
-                {"STATE", 0},
-                {"RESTARTS", COLUMN_RIGHT},
-                {"DRIFT", COLUMN_RIGHT},
-                {"MESSAGE", 0},
+                {"NAME", 0}, {"DRIVER", 0}, {"STATE", 0}, {"RESTARTS", COLUMN_RIGHT}, {"DRIFT", COLUMN_RIGHT},
         };
         _cleanup_(columns_freep) struct columns *t = columns_new(columns, ARRAY_SIZE(columns));
         size_t i;
@@ -169,14 +226,15 @@ static void node_apps(struct buf *out, const json_t *apps, bool colour) {
                 columns_cell(t, style_of_state(state), state);
                 columns_cellf(t, STYLE_NONE, "%lld", (long long)field_int(app, "restarts"));
                 columns_cellf(t, STYLE_NONE, "%lld", (long long)field_int(app, "driftCorrected"));
-                columns_cell(t, STYLE_NONE, field_text(app, "message"));
         }
-        heading(out, colour, "Apps");
-        put_table(out, t, colour);
+        heading(out, look, "Apps");
+        put_table(out, t, look);
+        put_messages(out, look, apps, "name", "message", told);
 }
 
-static void conditions(struct buf *out, const json_t *list, bool colour) {
-        static const struct column columns[] = {{"TYPE", 0}, {"STATUS", 0}, {"REASON", 0}, {"MESSAGE", 0}};
+static void conditions(struct buf *out, const json_t *list, const char *told,
+                       const struct columns_look *look) {
+        static const struct column columns[] = {{"TYPE", 0}, {"STATUS", 0}, {"REASON", 0}};
         _cleanup_(columns_freep) struct columns *t = columns_new(columns, ARRAY_SIZE(columns));
         size_t i;
         json_t *c;
@@ -190,115 +248,116 @@ static void conditions(struct buf *out, const json_t *list, bool colour) {
                 columns_cell(t, STYLE_NONE, field_text(c, "type"));
                 columns_cell(t, str_eq(text, "False") ? STYLE_WARN : STYLE_NONE, text);
                 columns_cell(t, STYLE_NONE, field_text(c, "reason"));
-                columns_cell(t, STYLE_NONE, field_text(c, "message"));
         }
-        heading(out, colour, "Conditions");
-        put_table(out, t, colour);
+        heading(out, look, "Conditions");
+        put_table(out, t, look);
+        put_messages(out, look, list, "type", "message", told);
 }
 
-void describe_node(struct buf *out, const json_t *o, msec_t now, bool colour) {
-        const char *state = field_text(o, "status.observed.state");
+void describe_node(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
+        const char *state = field_text(o, "status.observed.state"),
+                   *told = field_text(o, "status.observed.message");
         bool revoked = field_bool(o, "status.revoked"), connected = field_bool(o, "status.connected");
-        text_line(out, colour, "Name", o, "metadata.name");
-        labels_line(out, colour, "Labels", field(o, "metadata.labels"));
-        labels_line(out, colour, "Variables", field(o, "spec.variables"));
-        time_line(out, colour, "Enrolled", o, "metadata.createdAt", now);
+        text_line(out, look, "Name", o, "metadata.name");
+        labels_line(out, look, "Labels", field(o, "metadata.labels"));
+        labels_line(out, look, "Variables", field(o, "spec.variables"));
+        time_line(out, look, "Enrolled", o, "metadata.createdAt", now);
         if (revoked)
-                line(out, colour, "Revoked", STYLE_BAD, "yes: it may not connect any more");
-        line(out, colour, "Connected", connected ? STYLE_GOOD : STYLE_WARN, connected ? "yes" : "no");
-        time_line(out, colour, "Last seen", o, "status.lastSeenAt", now);
-        text_line(out, colour, "Address", o, "status.address");
-        text_line(out, colour, "Through relay", o, "status.relay");
-        text_line(out, colour, "Agent", o, "status.agentVersion");
-        text_line(out, colour, "Platform", o, "status.platform");
-        time_line(out, colour, "Certificate until", o, "status.certificateNotAfter", now);
+                line(out, look, "Revoked", STYLE_BAD, "yes: it may not connect any more");
+        line(out, look, "Connected", connected ? STYLE_GOOD : STYLE_WARN, connected ? "yes" : "no");
+        seen_line(out, look, o, now);
+        text_line(out, look, "Address", o, "status.address");
+        text_line(out, look, "Through relay", o, "status.relay");
+        text_line(out, look, "Agent", o, "status.agentVersion");
+        text_line(out, look, "Platform", o, "status.platform");
+        time_line(out, look, "Certified till", o, "status.certificateNotAfter", now);
 
-        heading(out, colour, "Desired");
-        text_line(out, colour, "Fleet", o, "status.fleet");
-        text_line(out, colour, "Revision", o, "status.desired.revision");
-        text_line(out, colour, "Commit", o, "status.desired.commit");
-        text_line(out, colour, "Rollout", o, "status.desired.rollout");
+        heading(out, look, "Desired");
+        text_line(out, look, "Fleet", o, "status.fleet");
+        text_line(out, look, "Revision", o, "status.desired.revision");
+        text_line(out, look, "Commit", o, "status.desired.commit");
+        text_line(out, look, "Rollout", o, "status.desired.rollout");
         if (field(o, "status.desired.assignment"))
-                number_line(out, colour, "Assignment", o, "status.desired.assignment");
+                number_line(out, look, "Assignment", o, "status.desired.assignment");
 
-        heading(out, colour, "Observed");
-        line(out, colour, "State", style_of_state(state), state);
-        text_line(out, colour, "Revision", o, "status.observed.revision");
-        text_line(out, colour, "Message", o, "status.observed.message");
-        number_line(out, colour, "Drift corrected", o, "status.driftCorrected");
+        heading(out, look, "Observed");
+        line(out, look, "State", style_of_state(state), state);
+        text_line(out, look, "Revision", o, "status.observed.revision");
+        text_line(out, look, "Message", o, "status.observed.message");
+        number_line(out, look, "Drift put back", o, "status.driftCorrected");
 
-        node_apps(out, field(o, "status.apps"), colour);
-        conditions(out, field(o, "status.conditions"), colour);
+        node_apps(out, field(o, "status.apps"), told, look);
+        conditions(out, field(o, "status.conditions"), told, look);
         const json_t *facts = field(o, "status.facts");
         if (json_object_size(facts) > 0) {
                 const char *key;
                 json_t *value;
-                heading(out, colour, "Facts");
+                heading(out, look, "Facts");
                 json_object_foreach ((json_t *)facts, key, value) {
                         _cleanup_(x_freep) char *text = json_is_string(value)
                                                                 ? str_dup(json_string_value(value))
                                                                 : json_encode_compact(value);
-                        line(out, colour, key, STYLE_NONE, text);
+                        line(out, look, key, STYLE_NONE, text);
                 }
         }
 }
 
 /* ---- the others */
 
-void describe_fleet(struct buf *out, const json_t *o, msec_t now, bool colour) {
+void describe_fleet(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
         _cleanup_(buf_done) struct buf selector = BUF_INIT, apps = BUF_INIT;
         put_selector(&selector, field(o, "spec.selector"));
         put_names(&apps, field(o, "spec.apps"));
-        text_line(out, colour, "Name", o, "metadata.name");
-        labels_line(out, colour, "Labels", field(o, "metadata.labels"));
-        line(out, colour, "Selects", STYLE_NONE, selector.len ? buf_str(&selector) : "every node");
-        text_line(out, colour, "Rollout policy", o, "spec.rolloutPolicy");
-        line(out, colour, "Apps", STYLE_NONE, buf_str(&apps));
-        labels_line(out, colour, "Variables", field(o, "spec.variables"));
+        text_line(out, look, "Name", o, "metadata.name");
+        labels_line(out, look, "Labels", field(o, "metadata.labels"));
+        line(out, look, "Selects", STYLE_NONE, selector.len ? buf_str(&selector) : "every node");
+        text_line(out, look, "Rollout policy", o, "spec.rolloutPolicy");
+        line(out, look, "Apps", STYLE_NONE, buf_str(&apps));
+        labels_line(out, look, "Variables", field(o, "spec.variables"));
 
-        heading(out, colour, "Version");
-        text_line(out, colour, "Source", o, "status.source");
-        text_line(out, colour, "Commit", o, "status.commit");
-        text_line(out, colour, "Desired revision", o, "status.desiredRevision");
-        text_line(out, colour, "Stable revision", o, "status.stableRevision");
-        text_line(out, colour, "Rollout", o, "status.rollout");
+        heading(out, look, "Version");
+        text_line(out, look, "Source", o, "status.source");
+        text_line(out, look, "Commit", o, "status.commit");
+        text_line(out, look, "Desired", o, "status.desiredRevision");
+        text_line(out, look, "Last good", o, "status.stableRevision");
+        text_line(out, look, "Rollout", o, "status.rollout");
 
-        heading(out, colour, "Nodes");
-        number_line(out, colour, "All", o, "status.nodes");
-        number_line(out, colour, "Connected", o, "status.connected");
-        number_line(out, colour, "Updated", o, "status.updated");
-        number_line(out, colour, "Healthy", o, "status.healthy");
-        number_line(out, colour, "Deferred", o, "status.deferred");
-        number_line(out, colour, "Failed", o, "status.failed");
+        heading(out, look, "Nodes");
+        number_line(out, look, "All", o, "status.nodes");
+        number_line(out, look, "Connected", o, "status.connected");
+        number_line(out, look, "Updated", o, "status.updated");
+        number_line(out, look, "Healthy", o, "status.healthy");
+        number_line(out, look, "Deferred", o, "status.deferred");
+        number_line(out, look, "Failed", o, "status.failed");
 }
 
-void describe_app(struct buf *out, const json_t *o, msec_t now, bool colour) {
-        text_line(out, colour, "Name", o, "metadata.name");
-        text_line(out, colour, "Fleet", o, "spec.fleet");
-        text_line(out, colour, "Driver", o, "spec.driver");
-        heading(out, colour, "Nodes");
-        number_line(out, colour, "All", o, "status.nodes");
-        number_line(out, colour, "Healthy", o, "status.healthy");
-        number_line(out, colour, "Progressing", o, "status.progressing");
-        number_line(out, colour, "Failed", o, "status.failed");
-        number_line(out, colour, "Restarts", o, "status.restarts");
-        number_line(out, colour, "Drift corrected", o, "status.driftCorrected");
+void describe_app(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
+        text_line(out, look, "Name", o, "metadata.name");
+        text_line(out, look, "Fleet", o, "spec.fleet");
+        text_line(out, look, "Driver", o, "spec.driver");
+        heading(out, look, "Nodes");
+        number_line(out, look, "All", o, "status.nodes");
+        number_line(out, look, "Healthy", o, "status.healthy");
+        number_line(out, look, "Progressing", o, "status.progressing");
+        number_line(out, look, "Failed", o, "status.failed");
+        number_line(out, look, "Restarts", o, "status.restarts");
+        number_line(out, look, "Drift put back", o, "status.driftCorrected");
 }
 
-static void rollout_waves(struct buf *out, const json_t *waves, msec_t now, bool colour) {
+static void rollout_waves(struct buf *out, const json_t *waves, msec_t now, const struct columns_look *look) {
         static const struct column columns[] = {
                 {"WAVE", 0},
                 {"STATE", 0},
                 {"TOTAL", COLUMN_RIGHT},
                 {"HEALTHY", COLUMN_RIGHT},
-                {"PROGRESSING", COLUMN_RIGHT},
-                {"PENDING", COLUMN_RIGHT},
                 {"FAILED", COLUMN_RIGHT},
+                {"WENT BACK", COLUMN_RIGHT},
                 {"DEFERRED", COLUMN_RIGHT},
                 {"STARTED", COLUMN_RIGHT},
+                {"PROGRESSING", COLUMN_RIGHT | COLUMN_OPTIONAL},
+                {"PENDING", COLUMN_RIGHT | COLUMN_OPTIONAL},
         };
-        static const char *const counts[] = {"total",   "healthy", "progressing",
-                                             "pending", "failed",  "deferred"};
+        static const char *const counts[] = {"total", "healthy", "failed", "rolledBack", "deferred"};
         _cleanup_(columns_freep) struct columns *t = columns_new(columns, ARRAY_SIZE(columns));
         size_t i;
         json_t *wave;
@@ -312,15 +371,17 @@ static void rollout_waves(struct buf *out, const json_t *waves, msec_t now, bool
                 for (size_t c = 0; c < ARRAY_SIZE(counts); c++)
                         columns_cellf(t, STYLE_NONE, "%lld", (long long)field_int(wave, counts[c]));
                 columns_cell(t, STYLE_NONE, field_age(wave, "startedAt", now, age));
+                columns_cellf(t, STYLE_NONE, "%lld", (long long)field_int(wave, "progressing"));
+                columns_cellf(t, STYLE_NONE, "%lld", (long long)field_int(wave, "pending"));
         }
-        heading(out, colour, "Waves");
-        put_table(out, t, colour);
+        heading(out, look, "Waves");
+        put_table(out, t, look);
 }
 
-static void rollout_members(struct buf *out, const json_t *members, msec_t now, bool colour) {
+static void rollout_members(struct buf *out, const json_t *members, msec_t now,
+                            const struct columns_look *look) {
         static const struct column columns[] = {
-                {"NODE", 0},      {"WAVE", 0},   {"STATE", 0}, {"SINCE", COLUMN_RIGHT},
-                {"CONNECTED", 0}, {"REASON", 0},
+                {"NODE", 0}, {"WAVE", 0}, {"STATE", 0}, {"SINCE", COLUMN_RIGHT}, {"CONNECTED", 0},
         };
         _cleanup_(columns_freep) struct columns *t = columns_new(columns, ARRAY_SIZE(columns));
         size_t i;
@@ -334,98 +395,138 @@ static void rollout_members(struct buf *out, const json_t *members, msec_t now, 
                 (void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(wave));
                 columns_cell(t, STYLE_NONE, field_text(m, "node"));
                 columns_cell(t, STYLE_NONE, json_is_integer(wave) ? number : field_text(m, "wave"));
-                columns_cell(t, style_of_state(state), state);
+                columns_cell(t, rollout_member_style(m), state);
                 columns_cell(t, STYLE_NONE, field_age(m, "since", now, age));
-                columns_cell(t, STYLE_NONE, field_bool(m, "connected") ? "yes" : "no");
-                columns_cell(t, STYLE_NONE, field_text(m, "reason"));
+                columns_cell(t, field_bool(m, "connected") ? STYLE_NONE : STYLE_WARN,
+                             field_bool(m, "connected") ? "yes" : "no");
         }
-        heading(out, colour, "Nodes");
-        put_table(out, t, colour);
+        heading(out, look, "Nodes");
+        put_table(out, t, look);
+        put_messages(out, look, members, "node", "reason", NULL);
 }
 
-void describe_rollout(struct buf *out, const json_t *o, msec_t now, bool colour) {
+/* "limit 1, soak 30s, labels canary=true". */
+static void put_wave_policy(struct buf *out, const json_t *wave) {
+        char duration[32];
+        const char *separator = "";
+        if (*field_text(wave, "limit")) {
+                buf_printf(out, "at most %s", field_text(wave, "limit"));
+                separator = ", ";
+        }
+        if (json_object_size(field(wave, "selector")) > 0) {
+                buf_printf(out, "%swhere ", separator);
+                put_selector(out, field(wave, "selector"));
+                separator = ", ";
+        }
+        if (*field_text(wave, "successThreshold")) {
+                buf_printf(out, "%s%s must be healthy", separator, field_text(wave, "successThreshold"));
+                separator = ", ";
+        }
+        if (field_int(wave, "pauseMs") > 0)
+                buf_printf(out, "%ssoaks %s", separator,
+                           duration_format(field_int(wave, "pauseMs"), duration, sizeof(duration)));
+        else if (!*separator)
+                buf_puts(out, "all that are left");
+}
+
+static void rollout_policy(struct buf *out, const json_t *policy, const struct columns_look *look) {
+        char text[32];
+        size_t i;
+        json_t *wave;
+        if (!policy)
+                return;
+        heading(out, look, "Policy");
+        text_line(out, look, "Name", policy, "name");
+        json_array_foreach ((json_t *)field(policy, "waves"), i, wave) {
+                _cleanup_(buf_done) struct buf words = BUF_INIT;
+                buf_printf(&words, "%s: ", field_text(wave, "name"));
+                put_wave_policy(&words, wave);
+                line(out, look, i == 0 ? "Waves" : "", STYLE_NONE, buf_str(&words));
+        }
+        text_line(out, look, "Tolerated", policy, "maxFailed");
+        number_line(out, look, "Least healthy", policy, "minSample");
+        line(out, look, "Node's time", STYLE_NONE,
+             duration_format(field_int(policy, "progressDeadlineMs"), text, sizeof(text)));
+        line(out, look, "Deferred after", STYLE_NONE,
+             duration_format(field_int(policy, "deferAfterMs"), text, sizeof(text)));
+        line(out, look, "On failure", STYLE_NONE,
+             field_bool(policy, "rollbackOnFailure") ? "goes back to the last good revision" : "pauses");
+}
+
+void describe_rollout(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
         const char *phase = field_text(o, "status.phase");
-        text_line(out, colour, "Name", o, "metadata.name");
-        text_line(out, colour, "Fleet", o, "spec.fleet");
-        line(out, colour, "Phase", style_of_state(phase), phase);
+        text_line(out, look, "Name", o, "metadata.name");
+        text_line(out, look, "Fleet", o, "spec.fleet");
+        line(out, look, "Phase", style_of_state(phase), phase);
         if (field_bool(o, "status.paused"))
-                line(out, colour, "Paused", STYLE_WARN, "yes");
-        text_line(out, colour, "Reason", o, "status.reason");
-        text_line(out, colour, "Revision", o, "spec.revision");
-        text_line(out, colour, "Source", o, "spec.source");
-        text_line(out, colour, "Commit", o, "spec.commit");
-        text_line(out, colour, "Subject", o, "spec.commitSubject");
-        time_line(out, colour, "Created", o, "metadata.createdAt", now);
-        time_line(out, colour, "Started", o, "status.startedAt", now);
-        time_line(out, colour, "Finished", o, "status.finishedAt", now);
-        text_line(out, colour, "Members digest", o, "status.membersDigest");
-        const json_t *policy = field(o, "spec.policy");
-        if (policy) {
-                _cleanup_(x_freep) char *yaml = json_encode_yaml(policy);
-                heading(out, colour, "Policy");
-                for (const char *p = yaml; p && *p;) {
-                        size_t len = strcspn(p, "\n");
-                        buf_printf(out, "  %.*s\n", (int)len, p);
-                        p += len + (p[len] == '\n');
-                }
-        }
-        rollout_waves(out, field(o, "status.waves"), now, colour);
-        rollout_members(out, field(o, "status.members"), now, colour);
+                line(out, look, "Paused", STYLE_WARN, "yes");
+        text_line(out, look, "Reason", o, "status.reason");
+        text_line(out, look, "Revision", o, "spec.revision");
+        text_line(out, look, "Source", o, "spec.source");
+        text_line(out, look, "Commit", o, "spec.commit");
+        text_line(out, look, "Subject", o, "spec.commitSubject");
+        time_line(out, look, "Created", o, "metadata.createdAt", now);
+        time_line(out, look, "Started", o, "status.startedAt", now);
+        time_line(out, look, "Finished", o, "status.finishedAt", now);
+        text_line(out, look, "Members digest", o, "status.membersDigest");
+        rollout_policy(out, field(o, "spec.policy"), look);
+        rollout_waves(out, field(o, "status.waves"), now, look);
+        rollout_members(out, field(o, "status.members"), now, look);
 }
 
-void describe_source(struct buf *out, const json_t *o, msec_t now, bool colour) {
+void describe_source(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
         static const char *const files[][2] = {
                 {"SSH key", "spec.sshKeyFile"},         {"Known hosts", "spec.knownHostsFile"},
                 {"Authority file", "spec.caFile"},      {"User name file", "spec.usernameFile"},
                 {"Password file", "spec.passwordFile"}, {"Webhook secret", "spec.webhookSecretFile"},
         };
         bool healthy = field_bool(o, "status.healthy");
-        text_line(out, colour, "Name", o, "metadata.name");
-        text_line(out, colour, "URL", o, "spec.url");
-        text_line(out, colour, "Branch", o, "spec.branch");
-        text_line(out, colour, "Path", o, "spec.path");
+        text_line(out, look, "Name", o, "metadata.name");
+        text_line(out, look, "URL", o, "spec.url");
+        text_line(out, look, "Branch", o, "spec.branch");
+        text_line(out, look, "Path", o, "spec.path");
         if (field(o, "spec.pollSeconds")) {
                 char every[32], text[48];
                 (void)snprintf(
                         text, sizeof(text), "every %s",
                         duration_format(1000 * field_int(o, "spec.pollSeconds"), every, sizeof(every)));
-                line(out, colour, "Polled", STYLE_NONE, text);
+                line(out, look, "Polled", STYLE_NONE, text);
         }
         for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-                text_line(out, colour, files[i][0], o, files[i][1]);
-        heading(out, colour, "State");
-        line(out, colour, "Healthy", healthy ? STYLE_GOOD : STYLE_BAD, healthy ? "yes" : "no");
-        text_line(out, colour, "Last fetched", o, "status.commit");
-        text_line(out, colour, "Subject", o, "status.commitSubject");
-        text_line(out, colour, "Author", o, "status.commitAuthor");
-        text_line(out, colour, "Last good", o, "status.compiledCommit");
-        time_line(out, colour, "Checked", o, "status.fetchedAt", now);
-        line(out, colour, "Error", STYLE_BAD, field_text(o, "status.error"));
+                text_line(out, look, files[i][0], o, files[i][1]);
+        heading(out, look, "State");
+        line(out, look, "Healthy", healthy ? STYLE_GOOD : STYLE_BAD, healthy ? "yes" : "no");
+        text_line(out, look, "Last fetched", o, "status.commit");
+        text_line(out, look, "Subject", o, "status.commitSubject");
+        text_line(out, look, "Author", o, "status.commitAuthor");
+        text_line(out, look, "Last good", o, "status.compiledCommit");
+        time_line(out, look, "Checked", o, "status.fetchedAt", now);
+        line(out, look, "Error", STYLE_BAD, field_text(o, "status.error"));
         const json_t *list = field(o, "status.diagnostics");
         if (json_array_size(list) > 0) {
-                heading(out, colour, "What the compiler says");
-                describe_diagnostics(out, list, "  ", colour);
+                heading(out, look, "What the compiler says");
+                describe_diagnostics(out, list, "  ", look);
         }
 }
 
-void describe_revision(struct buf *out, const json_t *o, msec_t now, bool colour) {
+void describe_revision(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
         char size[32];
         const json_t *apps = field(o, "status.apps"), *spec = field(o, "spec");
-        text_line(out, colour, "Digest", o, "metadata.name");
-        text_line(out, colour, "Fleet", o, "status.fleet");
-        text_line(out, colour, "Commit", o, "status.commit");
-        time_line(out, colour, "Created", o, "metadata.createdAt", now);
-        line(out, colour, "Size", STYLE_NONE, bytes_format(field_int(o, "status.bytes"), size, sizeof(size)));
+        text_line(out, look, "Digest", o, "metadata.name");
+        text_line(out, look, "Fleet", o, "status.fleet");
+        text_line(out, look, "Commit", o, "status.commit");
+        time_line(out, look, "Created", o, "metadata.createdAt", now);
+        line(out, look, "Size", STYLE_NONE, bytes_format(field_int(o, "status.bytes"), size, sizeof(size)));
         if (json_is_array(apps)) {
                 _cleanup_(buf_done) struct buf names = BUF_INIT;
                 put_names(&names, apps);
-                line(out, colour, "Apps", STYLE_NONE, buf_str(&names));
+                line(out, look, "Apps", STYLE_NONE, buf_str(&names));
         } else {
-                number_line(out, colour, "Apps", o, "status.apps");
+                number_line(out, look, "Apps", o, "status.apps");
         }
         if (spec) {
                 _cleanup_(x_freep) char *yaml = json_encode_yaml(spec);
-                heading(out, colour, "Content");
+                heading(out, look, "Content");
                 for (const char *p = yaml; p && *p;) {
                         size_t len = strcspn(p, "\n");
                         buf_printf(out, "  %.*s\n", (int)len, p);
@@ -434,25 +535,25 @@ void describe_revision(struct buf *out, const json_t *o, msec_t now, bool colour
         }
 }
 
-void describe_relay(struct buf *out, const json_t *o, msec_t now, bool colour) {
+void describe_relay(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
         bool connected = field_bool(o, "status.connected");
-        text_line(out, colour, "Name", o, "metadata.name");
-        time_line(out, colour, "Enrolled", o, "metadata.createdAt", now);
+        text_line(out, look, "Name", o, "metadata.name");
+        time_line(out, look, "Enrolled", o, "metadata.createdAt", now);
         if (field_bool(o, "status.revoked"))
-                line(out, colour, "Revoked", STYLE_BAD, "yes");
-        line(out, colour, "Connected", connected ? STYLE_GOOD : STYLE_WARN, connected ? "yes" : "no");
-        time_line(out, colour, "Last seen", o, "status.lastSeenAt", now);
-        text_line(out, colour, "Address", o, "status.address");
-        number_line(out, colour, "Nodes", o, "status.nodes");
+                line(out, look, "Revoked", STYLE_BAD, "yes");
+        line(out, look, "Connected", connected ? STYLE_GOOD : STYLE_WARN, connected ? "yes" : "no");
+        seen_line(out, look, o, now);
+        text_line(out, look, "Address", o, "status.address");
+        number_line(out, look, "Nodes", o, "status.nodes");
 }
 
-void describe_token(struct buf *out, const json_t *o, msec_t now, bool colour) {
-        text_line(out, colour, "ID", o, "metadata.name");
-        text_line(out, colour, "Kind", o, "spec.kind");
-        text_line(out, colour, "For the name", o, "spec.name");
-        labels_line(out, colour, "Labels", field(o, "spec.labels"));
-        number_line(out, colour, "Uses", o, "spec.uses");
-        number_line(out, colour, "Used", o, "status.used");
-        time_line(out, colour, "Created", o, "metadata.createdAt", now);
-        time_line(out, colour, "Expires", o, "status.expiresAt", now);
+void describe_token(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
+        text_line(out, look, "ID", o, "metadata.name");
+        text_line(out, look, "Kind", o, "spec.kind");
+        text_line(out, look, "For the name", o, "spec.name");
+        labels_line(out, look, "Labels", field(o, "spec.labels"));
+        number_line(out, look, "Uses", o, "spec.uses");
+        number_line(out, look, "Used", o, "status.used");
+        time_line(out, look, "Created", o, "metadata.createdAt", now);
+        time_line(out, look, "Expires", o, "status.expiresAt", now);
 }

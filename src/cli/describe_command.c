@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "cli/describe.h"
 #include "cli/kinds.h"
+#include "cli/rollout_find.h"
 #include "codec/json.h"
 
 #define EVENTS_SHOWN 10
@@ -14,7 +15,8 @@ struct settings {
 };
 
 /* What happened to the object lately; nothing when the server does not say. */
-static void put_events(struct buf *out, struct api *api, const struct kind *k, const json_t *o, bool colour) {
+static void put_events(struct buf *out, struct api *api, const struct kind *k, const json_t *o,
+                       const struct columns_look *look) {
         _cleanup_(buf_done) struct buf path = BUF_INIT;
         _cleanup_json_ json_t *list = NULL;
         bool by_node = str_eq(k->singular, "node"), by_rollout = str_eq(k->singular, "rollout");
@@ -24,22 +26,31 @@ static void put_events(struct buf *out, struct api *api, const struct kind *k, c
         url_put(&path, object_name(o));
         if (api_call(api, "GET", buf_str(&path), NULL, &list, NULL) < 0)
                 return;
-        size_t i;
+        size_t i, width = 0;
         json_t *event;
         msec_t now = clock_wall_ms(clock_system());
+        json_array_foreach ((json_t *)field(list, "items"), i, event)
+                width = MAX(width, strlen(field_text(event, "type")));
         json_array_foreach ((json_t *)field(list, "items"), i, event) {
+                const char *type = field_text(event, "type");
                 char age[AGE_SIZE];
                 if (i == 0) {
                         buf_putc(out, '\n');
-                        style_puts(out, colour, STYLE_BOLD, "Events");
+                        style_puts(out, look->colour, STYLE_BOLD, "Events");
                         buf_putc(out, '\n');
                 }
                 buf_printf(out, "  %5s ago  ", field_age(event, "time", now, age));
-                style_puts(out, colour, style_of_event(field_text(event, "type")), field_text(event, "type"));
+                style_printf(out, look->colour, style_of_event(type), "%-*s", (int)width, type);
                 buf_puts(out, "  ");
-                text_put_safe(out, field_text(event, "message"));
-                buf_putc(out, '\n');
+                describe_event(out, event, 2 + 5 + strlen(" ago  ") + width + 2, look);
         }
+}
+
+/* A rollout may go by its fleet's name, as everywhere: the newest is meant. */
+static int get_one(struct api *api, const struct kind *k, const char *name, json_t **ret, struct err **err) {
+        if (str_eq(k->singular, "rollout"))
+                return rollout_find(api, name, ret, NULL, err);
+        return kind_get(api, k, name, ret, err);
 }
 
 static int run(void *settings, char **arguments, size_t n) {
@@ -47,7 +58,7 @@ static int run(void *settings, char **arguments, size_t n) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
         _cleanup_(buf_done) struct buf out = BUF_INIT;
-        bool colour = look_of_stdout(false).colour;
+        const struct columns_look look = look_of_stdout(false);
         const char *first = n > 1 ? arguments[1] : NULL;
         char *slash = strchr(arguments[0], '/');
         if (slash && n == 1) {
@@ -66,14 +77,14 @@ static int run(void *settings, char **arguments, size_t n) {
                 return cli_fail(err);
         for (size_t i = 1; i < MAX(n, (size_t)2); i++) {
                 _cleanup_json_ json_t *o = NULL;
-                if (kind_get(api, k, i == 1 ? first : arguments[i], &o, &err) < 0) {
+                if (get_one(api, k, i == 1 ? first : arguments[i], &o, &err) < 0) {
                         (void)print_buf(&out);
                         return cli_fail(err);
                 }
                 if (i > 1)
                         buf_puts(&out, "\n\n");
-                k->describe(&out, o, clock_wall_ms(clock_system()), colour);
-                put_events(&out, api, k, o, colour);
+                k->describe(&out, o, clock_wall_ms(clock_system()), &look);
+                put_events(&out, api, k, o, &look);
         }
         return print_buf(&out);
 }
@@ -84,7 +95,9 @@ const struct command_spec describe_command = {
         "describe",
         "KIND NAME...",
         "Show everything about one object",
-        "KIND is as for 'get'. What is printed is for people; use 'get -o yaml' for programs.",
+        "KIND is as for 'get'; a rollout may also be named by its fleet: its newest is meant then. What is "
+        "printed "
+        "is for people; use 'get -o yaml' for programs.",
         options,
         sizeof(struct settings),
         1,

@@ -2,6 +2,7 @@
 /* skerry events: what happened, and with --watch what happens. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/str.h"
 #include "cli/describe.h"
@@ -34,41 +35,45 @@ struct watch {
         const struct settings *settings;
         struct loop *loop;
         struct err *error;
-        bool colour, lost;
+        struct columns_look look;
+        bool lost;
         enum output output;
+        char day[11]; /* of the last event printed: "2026-11-20" */
 };
 
-/* One event as a line: "15:04:05  RolloutWave  rollout/01k...  wave canary passed". */
-static void put_event(struct buf *out, const json_t *event, bool colour, bool wide) {
-        static const char *const objects[] = {"node", "rollout", "fleet", "source"};
+#define TIME_WIDTH 9  /* "15:04:05Z" */
+#define TYPE_WIDTH 19 /* "RolloutRollingBack " */
+
+/* One event as a line: "15:04:05Z  RolloutWave  edge: wave canary passed". A line with the date goes before
+ * what did not happen on the same day as the event before it, or at first: today. */
+static void put_event(struct buf *out, const json_t *event, const struct columns_look *look, char day[11]) {
         const char *time = field_text(event, "time"), *type = field_text(event, "type");
-        _cleanup_(buf_done) struct buf object = BUF_INIT;
-        /* "2026-11-20T15:04:05.123Z": the time of day is enough, unless asked for more. */
-        if (wide || !str_has_suffix(time, "Z"))
+        bool known = strlen(time) > 19 && time[10] == 'T' && str_has_suffix(time, "Z");
+        size_t at;
+        if (look->wide || !known) {
                 text_put_safe(out, time);
-        else
-                buf_printf(out, "%.8s", time[10] == 'T' ? time + 11 : time);
-        buf_puts(out, "  ");
-        style_printf(out, colour, style_of_event(type), "%-19s", type);
-        for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
-                if (*field_text(event, objects[i])) {
-                        buf_printf(&object, "%s/%s", objects[i], field_text(event, objects[i]));
-                        break;
+                at = strlen(time);
+        } else {
+                if (strncmp(time, day, 10) != 0) {
+                        (void)snprintf(day, 11, "%.10s", time);
+                        style_printf(out, look->colour, STYLE_DIM, "%s", day);
+                        buf_putc(out, '\n');
                 }
-        buf_puts(out, "  ");
-        text_put_safe(out, buf_str(&object));
-        if (object.len > 0)
-                buf_puts(out, "  ");
-        text_put_safe(out, field_text(event, "message"));
-        if (*field_text(event, "actor")) {
-                buf_puts(out, " (");
-                text_put_safe(out, field_text(event, "actor"));
-                buf_puts(out, ")");
+                buf_printf(out, "%.8sZ", time + 11);
+                at = TIME_WIDTH;
         }
-        buf_putc(out, '\n');
+        buf_puts(out, "  ");
+        style_printf(out, look->colour, style_of_event(type), "%-*s", TYPE_WIDTH, type);
+        buf_puts(out, " ");
+        describe_event(out, event, at + 2 + MAX(strlen(type), (size_t)TYPE_WIDTH) + 1, look);
 }
 
-static void print_event(const struct watch *w, const json_t *event) {
+static void today(char day[11]) {
+        char now[TIME_TEXT_SIZE];
+        (void)snprintf(day, 11, "%.10s", time_format(clock_wall_ms(clock_system()), now));
+}
+
+static void print_event(struct watch *w, const json_t *event) {
         _cleanup_(buf_done) struct buf out = BUF_INIT;
         if (w->output == OUTPUT_JSON) {
                 _cleanup_(x_freep) char *text = json_encode_compact(event);
@@ -77,7 +82,7 @@ static void print_event(const struct watch *w, const json_t *event) {
                 _cleanup_(x_freep) char *text = json_encode_yaml(event);
                 buf_printf(&out, "---\n%s", text ? text : "");
         } else {
-                put_event(&out, event, w->colour, w->output == OUTPUT_WIDE);
+                put_event(&out, event, &w->look, w->day);
         }
         (void)print_buf(&out);
         if (ferror(stdout))
@@ -131,9 +136,10 @@ static int watch(const struct settings *s, struct api *api, const char *path) {
         struct watch w = {
                 .settings = s,
                 .loop = api_loop(api),
-                .colour = look_of_stdout(false).colour,
                 .output = output_from_text(s->output),
         };
+        w.look = look_of_stdout(w.output == OUTPUT_WIDE);
+        today(w.day);
         const struct api_stream_handler handler = {on_event, on_open, on_lost, on_end, &w};
         _cleanup_(api_stream_freep) struct api_stream *stream = NULL;
         if (loop_on_signals(w.loop, on_signal, &w) < 0)
@@ -167,9 +173,11 @@ static int run(void *settings, char **arguments, size_t n) {
                 return cli_fail(err);
         if (output == OUTPUT_JSON || output == OUTPUT_YAML)
                 return print_json(list, output);
-        bool colour = look_of_stdout(false).colour;
+        const struct columns_look look = look_of_stdout(output == OUTPUT_WIDE);
+        char day[11];
+        today(day);
         json_array_foreach ((json_t *)field(list, "items"), i, event)
-                put_event(&out, event, colour, output == OUTPUT_WIDE);
+                put_event(&out, event, &look, day);
         return print_buf(&out);
 }
 
@@ -177,7 +185,7 @@ const struct command_spec events_command = {
         "events",
         "",
         "Show what happened, or with --watch what happens",
-        "One line an event: the time of day (UTC), its type, what it is about, and words. 'get events' shows "
+        "One line an event: the time of day (UTC), its type, and words. 'get events' shows "
         "the same as"
         " a table.",
         options,

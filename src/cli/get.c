@@ -10,7 +10,8 @@
 #include "cli/style.h"
 #include "codec/json.h"
 
-#define SETTLE_MS 200 /* events come in bursts: look once after the first of them */
+#define SETTLE_MS 200 /* events come in bursts: look once for all of them */
+#define REST 4 /* times as long as an answer took, nothing is asked: a large fleet in motion has no pause */
 
 struct settings {
         struct cli_globals globals;
@@ -48,27 +49,32 @@ static int print_name(const struct kind *k, const json_t *o, struct buf *out) {
         return buf_putc(out, '\n');
 }
 
-/* Rows of items as a table, and notes beneath it. */
-static int print_table(const struct get *g, const json_t *items, bool titles, size_t *widths) {
+static struct columns *make_rows(const struct get *g, const json_t *items) {
         const struct clock *clock = clock_system();
+        struct columns *t = columns_new(g->kind->columns, g->kind->n_columns);
+        size_t i;
+        json_t *o;
+        if (t)
+                json_array_foreach ((json_t *)items, i, o)
+                        g->kind->row(t, o, clock_wall_ms(clock));
+        return t;
+}
+
+/* Rows of items as a table, and notes beneath it. widths: of a table that goes on, or NULL. */
+static int print_rows(const struct get *g, const json_t *items, bool only_changes, size_t *widths) {
         struct columns_look look = look_of_stdout(g->output == OUTPUT_WIDE);
-        _cleanup_(columns_freep) struct columns *t = columns_new(g->kind->columns, g->kind->n_columns);
+        _cleanup_(columns_freep) struct columns *t = make_rows(g, items);
         _cleanup_(buf_done) struct buf out = BUF_INIT;
         size_t i;
         json_t *o;
-        look.no_titles = !titles;
+        look.no_titles = g->settings->no_headers;
+        look.only_changes = only_changes;
         look.widths = widths;
-        if (!t)
+        if (!t || print_table(t, &look, &out) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
-        json_array_foreach ((json_t *)items, i, o)
-                g->kind->row(t, o, clock_wall_ms(clock));
-        if (columns_print(t, &look, &out) < 0) {
-                fputs("skerry: out of memory\n", stderr);
-                return EXIT_FAILURE;
-        }
         json_array_foreach ((json_t *)items, i, o)
                 if (g->kind->notes)
-                        g->kind->notes(&out, o, look.colour);
+                        g->kind->notes(&out, o, &look);
         return print_buf(&out);
 }
 
@@ -87,11 +93,10 @@ static int print_items(const struct get *g, const json_t *whole, const json_t *i
         case OUTPUT_WIDE: break;
         }
         if (json_array_size(items) == 0) {
-                fprintf(stderr, "No %s%s.\n", g->kind->plural,
-                        g->settings->selector ? " that the selector matches" : "");
+                print_none(g->kind, !g->settings->selector && !g->settings->fleet);
                 return EXIT_SUCCESS;
         }
-        return print_table(g, items, !g->settings->no_headers, NULL);
+        return print_rows(g, items, false, NULL);
 }
 
 /* Reads what was asked for: *ret is a list object with "items". */
@@ -137,7 +142,9 @@ static int make_query(const struct settings *s, const struct kind *k, char **ret
 struct watch {
         struct get *get;
         size_t *widths;      /* of the columns so far, so that later lines stand under the titles */
-        struct table *shown; /* name -> compact JSON of what was last shown */
+        struct table *shown; /* name -> what was last shown of it */
+        msec_t asked_at;     /* mono */
+        msec_t took;         /* the last answer */
         struct loop_timer *settle;
         struct api_stream *stream;
         struct err *error;
@@ -146,16 +153,32 @@ struct watch {
 
 static void look(void *arg);
 
+/* What the output shows of an object: where that is the same, nothing happened. */
+static char *shown_text(const struct get *g, const struct columns *rows, size_t row, const json_t *o) {
+        if (g->output == OUTPUT_NAME)
+                return str_dup(object_name(o));
+        if (g->output != OUTPUT_TABLE && g->output != OUTPUT_WIDE)
+                return json_encode_compact(o);
+        _cleanup_(x_freep) char *text = rows ? columns_row_text(rows, row, g->output == OUTPUT_WIDE) : NULL;
+        _cleanup_(buf_done) struct buf notes = BUF_INIT;
+        buf_puts(&notes, text ? text : "");
+        if (g->kind->notes)
+                g->kind->notes(&notes, o, &(struct columns_look){0});
+        return buf_take(&notes, NULL);
+}
+
 /* Prints those objects that are not as they were. */
-static void show_changes(struct watch *w, const json_t *list) {
+static void show_changes(struct watch *w, json_t *list) {
         const struct get *g = w->get;
         _cleanup_json_ json_t *changed = json_array();
+        kind_sort(g->kind, list);
+        _cleanup_(columns_freep) struct columns *rows = make_rows(g, field(list, "items"));
         size_t i;
         json_t *o;
         json_array_foreach ((json_t *)field(list, "items"), i, o) {
                 if (g->n_names > 0 && !strv_has(g->names, object_name(o)))
                         continue;
-                char *text = json_encode_compact(o);
+                char *text = shown_text(g, rows, i, o);
                 const char *before = table_get(w->shown, object_name(o));
                 if (!text || str_eq(before, text) || table_set(w->shown, object_name(o), text) < 0) {
                         free(text);
@@ -180,22 +203,28 @@ static void show_changes(struct watch *w, const json_t *list) {
                 break;
         case OUTPUT_NAME: (void)print_items(g, list, changed); break;
         case OUTPUT_TABLE:
-        case OUTPUT_WIDE:
-                (void)print_table(g, changed, !w->began && !g->settings->no_headers, w->widths);
-                break;
+        case OUTPUT_WIDE: (void)print_rows(g, changed, w->began, w->widths); break;
         }
         w->began = true;
         if (fflush(stdout) != 0)
                 loop_stop(api_loop(g->api), EXIT_FAILURE); /* nobody reads any more */
 }
 
+static msec_t settle_ms(const struct watch *w) {
+        return MAX((msec_t)SETTLE_MS, REST * w->took);
+}
+
 static void on_list(void *arg, const json_t *list, const struct err *error) {
         struct watch *w = arg;
         w->busy = false;
-        if (!error)
-                show_changes(w, list);
+        w->took = clock_mono_ms(loop_clock(api_loop(w->get->api))) - w->asked_at;
+        if (!error) {
+                _cleanup_json_ json_t *copy =
+                        json_pack("{s:o}", "items", json_copy((json_t *)field(list, "items")));
+                show_changes(w, copy);
+        }
         if (w->again || error)
-                loop_timer_set(w->settle, error ? 2000 : SETTLE_MS);
+                loop_timer_set(w->settle, error ? 2000 : settle_ms(w));
         w->again = false;
 }
 
@@ -207,6 +236,7 @@ static void look(void *arg) {
         }
         _cleanup_(x_freep) char *path =
                 str_format("%s%s%s", w->get->kind->path, *w->get->query ? "?" : "", w->get->query);
+        w->asked_at = clock_mono_ms(loop_clock(api_loop(w->get->api)));
         if (path && api_get(w->get->api, path, on_list, w, NULL) == 0)
                 w->busy = true;
         else
@@ -214,18 +244,24 @@ static void look(void *arg) {
 }
 
 /* Does the event concern what we show? kind->events holds beginnings of types. */
-static bool is_of_interest(const struct kind *k, const char *type) {
-        _cleanup_(strv_freep) char **prefixes = strv_split(k->events, " ");
+static bool is_of_interest(const struct get *g, const char *type, const json_t *event) {
+        _cleanup_(strv_freep) char **prefixes = strv_split(g->kind->events, " ");
+        const char *object = field_text(event, g->kind->singular), *fleet = field_text(event, "fleet");
+        bool kind = false;
         for (char **p = prefixes; p && *p; p++)
-                if (str_has_prefix(type, *p))
-                        return true;
-        return false;
+                kind |= str_has_prefix(type, *p);
+        /* An event that names another object of the kind, or another fleet, is none of ours. */
+        if (g->n_names > 0 && *object && !strv_has(g->names, object))
+                return false;
+        if (g->settings->fleet && *fleet && !str_eq(fleet, g->settings->fleet))
+                return false;
+        return kind;
 }
 
 static void on_event(void *arg, const char *type, const json_t *event) {
         struct watch *w = arg;
-        if (is_of_interest(w->get->kind, type) && !loop_timer_is_set(w->settle))
-                loop_timer_set(w->settle, SETTLE_MS);
+        if (is_of_interest(w->get, type, event) && !loop_timer_is_set(w->settle))
+                loop_timer_set(w->settle, settle_ms(w));
 }
 
 static void on_open(void *arg) {

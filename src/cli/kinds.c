@@ -47,18 +47,18 @@ static const struct column node_columns[] = {
         {"STATUS", 0},
         {"FLEET", COLUMN_SHRINK},
         {"STATE", 0},
-        {"REVISION", COLUMN_OPTIONAL},
         {"APPS", COLUMN_RIGHT},
-        {"SEEN", COLUMN_RIGHT},
-        {"MESSAGE", COLUMN_SHRINK | COLUMN_OPTIONAL},
+        {"SEEN", COLUMN_RIGHT | COLUMN_AGE},
+        {"REVISION", COLUMN_OPTIONAL},
+        {"MESSAGE", COLUMN_TEXT},
         {"COMMIT", COLUMN_WIDE},
+        {"LABELS", COLUMN_WIDE | COLUMN_TEXT},
         {"RELAY", COLUMN_WIDE},
         {"ADDRESS", COLUMN_WIDE},
+        {"DRIFT", COLUMN_WIDE | COLUMN_RIGHT},
+        {"AGE", COLUMN_WIDE | COLUMN_RIGHT | COLUMN_AGE},
         {"AGENT", COLUMN_WIDE},
         {"PLATFORM", COLUMN_WIDE},
-        {"DRIFT", COLUMN_WIDE | COLUMN_RIGHT},
-        {"AGE", COLUMN_WIDE | COLUMN_RIGHT},
-        {"LABELS", COLUMN_WIDE},
 };
 
 static void node_row(struct columns *t, const json_t *o, msec_t now) {
@@ -66,26 +66,28 @@ static void node_row(struct columns *t, const json_t *o, msec_t now) {
         size_t i, healthy = 0, total = 0;
         json_t *app;
         json_array_foreach ((json_t *)field(o, "status.apps"), i, app) {
+                const char *state = field_text(app, "state");
                 total++;
-                healthy += str_eq(field_text(app, "state"), "Healthy");
+                /* What went back runs, as it did before. */
+                healthy += str_eq(state, "Healthy") || str_eq(state, "RolledBack");
         }
         columns_cell(t, STYLE_NONE, object_name(o));
         state_cell(t, node_status(o));
         columns_cell(t, STYLE_NONE, field_text(o, "status.fleet"));
         state_cell(t, field_text(o, "status.observed.state"));
-        digest_cell(t, field_text(o, "status.observed.revision"));
         columns_cellf(t, healthy < total ? STYLE_WARN : STYLE_NONE, "%zu/%zu", healthy, total);
         columns_cell(t, STYLE_NONE,
                      field_bool(o, "status.connected") ? "now" : field_age(o, "status.lastSeenAt", now, age));
+        digest_cell(t, field_text(o, "status.observed.revision"));
         columns_cell(t, STYLE_NONE, field_text(o, "status.observed.message"));
         commit_cell(t, field_text(o, "status.desired.commit"));
+        labels_cell(t, field(o, "metadata.labels"));
         columns_cell(t, STYLE_NONE, field_text(o, "status.relay"));
         columns_cell(t, STYLE_NONE, field_text(o, "status.address"));
-        columns_cell(t, STYLE_NONE, field_text(o, "status.agentVersion"));
-        columns_cell(t, STYLE_NONE, field_text(o, "status.platform"));
         count_cell(t, field_int(o, "status.driftCorrected"), STYLE_NONE);
         columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, age));
-        labels_cell(t, field(o, "metadata.labels"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.agentVersion"));
+        columns_cell(t, STYLE_NONE, field_text(o, "status.platform"));
 }
 
 static const struct column fleet_columns[] = {
@@ -99,10 +101,10 @@ static const struct column fleet_columns[] = {
         {"COMMIT", 0},
         {"REVISION", COLUMN_OPTIONAL},
         {"ROLLOUT", COLUMN_OPTIONAL},
-        {"STABLE", COLUMN_WIDE},
+        {"SELECTOR", COLUMN_WIDE | COLUMN_TEXT},
         {"SOURCE", COLUMN_WIDE},
         {"POLICY", COLUMN_WIDE},
-        {"SELECTOR", COLUMN_WIDE},
+        {"STABLE", COLUMN_WIDE},
 };
 
 static void fleet_row(struct columns *t, const json_t *o, msec_t now) {
@@ -119,10 +121,10 @@ static void fleet_row(struct columns *t, const json_t *o, msec_t now) {
         commit_cell(t, field_text(o, "status.commit"));
         digest_cell(t, field_text(o, "status.desiredRevision"));
         columns_cell(t, STYLE_NONE, field_text(o, "status.rollout"));
-        digest_cell(t, field_text(o, "status.stableRevision"));
+        columns_cell(t, STYLE_NONE, buf_str(&selector));
         columns_cell(t, STYLE_NONE, field_text(o, "status.source"));
         columns_cell(t, STYLE_NONE, field_text(o, "spec.rolloutPolicy"));
-        columns_cell(t, STYLE_NONE, buf_str(&selector));
+        digest_cell(t, field_text(o, "status.stableRevision"));
 }
 
 static const struct column app_columns[] = {
@@ -159,11 +161,11 @@ static const struct column rollout_columns[] = {
         {"FAILED", COLUMN_RIGHT},
         {"DEFERRED", COLUMN_RIGHT | COLUMN_OPTIONAL},
         {"COMMIT", COLUMN_OPTIONAL},
-        {"AGE", COLUMN_RIGHT},
-        {"REASON", COLUMN_SHRINK | COLUMN_OPTIONAL},
+        {"AGE", COLUMN_RIGHT | COLUMN_AGE},
+        {"REASON", COLUMN_TEXT | COLUMN_OPTIONAL},
+        {"SUBJECT", COLUMN_WIDE | COLUMN_TEXT},
         {"REVISION", COLUMN_WIDE},
         {"SOURCE", COLUMN_WIDE},
-        {"SUBJECT", COLUMN_WIDE},
 };
 
 static void rollout_row(struct columns *t, const json_t *o, msec_t now) {
@@ -180,9 +182,9 @@ static void rollout_row(struct columns *t, const json_t *o, msec_t now) {
         commit_cell(t, field_text(o, "spec.commit"));
         columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, age));
         columns_cell(t, STYLE_NONE, field_text(o, "status.reason"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.commitSubject"));
         digest_cell(t, field_text(o, "spec.revision"));
         columns_cell(t, STYLE_NONE, field_text(o, "spec.source"));
-        columns_cell(t, STYLE_NONE, field_text(o, "spec.commitSubject"));
 }
 
 static const struct column source_columns[] = {
@@ -190,12 +192,12 @@ static const struct column source_columns[] = {
         {"HEALTHY", 0},
         {"FETCHED", 0},
         {"COMPILED", 0},
-        {"CHECKED", COLUMN_RIGHT},
-        {"SUBJECT", COLUMN_SHRINK | COLUMN_OPTIONAL},
+        {"CHECKED", COLUMN_RIGHT | COLUMN_AGE},
+        {"SUBJECT", COLUMN_TEXT},
+        {"URL", COLUMN_WIDE},
         {"BRANCH", COLUMN_WIDE},
         {"PATH", COLUMN_WIDE},
-        {"AUTHOR", COLUMN_WIDE},
-        {"URL", COLUMN_WIDE},
+        {"AUTHOR", COLUMN_WIDE | COLUMN_TEXT},
 };
 
 static void source_row(struct columns *t, const json_t *o, msec_t now) {
@@ -207,26 +209,30 @@ static void source_row(struct columns *t, const json_t *o, msec_t now) {
         commit_cell(t, field_text(o, "status.compiledCommit"));
         columns_cell(t, STYLE_NONE, field_age(o, "status.fetchedAt", now, age));
         columns_cell(t, STYLE_NONE, field_text(o, "status.commitSubject"));
+        columns_cell(t, STYLE_NONE, field_text(o, "spec.url"));
         columns_cell(t, STYLE_NONE, field_text(o, "spec.branch"));
         columns_cell(t, STYLE_NONE, field_text(o, "spec.path"));
         columns_cell(t, STYLE_NONE, field_text(o, "status.commitAuthor"));
-        columns_cell(t, STYLE_NONE, field_text(o, "spec.url"));
 }
 
-static void source_notes(struct buf *out, const json_t *o, bool colour) {
+static void source_notes(struct buf *out, const json_t *o, const struct columns_look *look) {
         char commit[SHORT_COMMIT + 1];
         const char *error = field_text(o, "status.error");
         const json_t *list = field(o, "status.diagnostics");
         if (!*error && json_array_size(list) == 0)
                 return;
-        buf_puts(out, "\n");
-        text_put_safe(out, object_name(o));
-        buf_printf(out, " at %s: ", shorten(field_text(o, "status.commit"), SHORT_COMMIT, commit));
-        _cleanup_(buf_done) struct buf safe = BUF_INIT;
+        _cleanup_(buf_done) struct buf head = BUF_INIT, safe = BUF_INIT, wrapped = BUF_INIT;
+        text_put_safe(&head, object_name(o));
+        if (*field_text(o, "status.commit"))
+                buf_printf(&head, " at %s", shorten(field_text(o, "status.commit"), SHORT_COMMIT, commit));
+        buf_puts(&head, ":");
+        buf_puts(&safe, " ");
         text_put_safe(&safe, *error ? error : "what the compiler says");
-        style_puts(out, colour, *error ? STYLE_BAD : STYLE_NONE, buf_str(&safe));
+        text_put_wrapped(&wrapped, buf_str(&safe), head.len, 2, look->width);
+        buf_printf(out, "\n%s", buf_str(&head));
+        style_puts(out, look->colour, *error ? STYLE_BAD : STYLE_NONE, buf_str(&wrapped));
         buf_puts(out, "\n");
-        describe_diagnostics(out, list, "  ", colour);
+        describe_diagnostics(out, list, "  ", look);
 }
 
 static const struct column revision_columns[] = {
@@ -235,7 +241,7 @@ static const struct column revision_columns[] = {
         {"COMMIT", 0},
         {"APPS", COLUMN_RIGHT},
         {"SIZE", COLUMN_RIGHT},
-        {"AGE", COLUMN_RIGHT},
+        {"AGE", COLUMN_RIGHT | COLUMN_AGE},
         {"DIGEST", COLUMN_WIDE},
 };
 
@@ -257,8 +263,8 @@ static const struct column relay_columns[] = {
         {"STATUS", 0},
         {"NODES", COLUMN_RIGHT},
         {"ADDRESS", COLUMN_SHRINK | COLUMN_OPTIONAL},
-        {"SEEN", COLUMN_RIGHT},
-        {"AGE", COLUMN_RIGHT},
+        {"SEEN", COLUMN_RIGHT | COLUMN_AGE},
+        {"AGE", COLUMN_RIGHT | COLUMN_AGE},
 };
 
 static void relay_row(struct columns *t, const json_t *o, msec_t now) {
@@ -274,10 +280,10 @@ static void relay_row(struct columns *t, const json_t *o, msec_t now) {
 
 static const struct column event_columns[] = {
         {"SEQ", COLUMN_RIGHT | COLUMN_WIDE},
-        {"SEEN", COLUMN_RIGHT},
+        {"AGE", COLUMN_RIGHT | COLUMN_AGE},
         {"TYPE", 0},
         {"OBJECT", COLUMN_SHRINK},
-        {"MESSAGE", COLUMN_SHRINK},
+        {"MESSAGE", COLUMN_TEXT},
         {"ACTOR", COLUMN_WIDE},
         {"TIME", COLUMN_WIDE},
 };
@@ -305,8 +311,8 @@ static const struct column token_columns[] = {
         {"KIND", 0},
         {"NAME", COLUMN_SHRINK},
         {"USES LEFT", COLUMN_RIGHT},
-        {"EXPIRES IN", COLUMN_RIGHT},
-        {"AGE", COLUMN_RIGHT},
+        {"EXPIRES IN", COLUMN_RIGHT | COLUMN_AGE},
+        {"AGE", COLUMN_RIGHT | COLUMN_AGE},
         {"LABELS", COLUMN_SHRINK},
 };
 
@@ -332,25 +338,30 @@ static void token_row(struct columns *t, const json_t *o, msec_t now) {
 
 #define COLUMNS(c) c, ARRAY_SIZE(c)
 
+#define FROM_SOURCES                                                                                         \
+        "They come with the commits of a repository; 'skerry get sources' shows those that are followed."
+
 static const struct kind kinds[] = {
         {"nodes", "node", "no", "/nodes", COLUMNS(node_columns), node_row, NULL, describe_node, "Node", true,
-         false, false},
+         false, false, false, "'skerry token create' makes a token by which machines join."},
         {"fleets", "fleet", "fl", "/fleets", COLUMNS(fleet_columns), fleet_row, NULL, describe_fleet,
-         "Node Rollout Source", false, false, false},
+         "Node Rollout Source", false, false, false, false, FROM_SOURCES},
         {"apps", "app", "", "/apps", COLUMNS(app_columns), app_row, NULL, describe_app, "Node Rollout Source",
-         false, false, false},
+         false, false, false, false, FROM_SOURCES},
         {"rollouts", "rollout", "ro", "/rollouts", COLUMNS(rollout_columns), rollout_row, NULL,
-         describe_rollout, "Rollout Node", false, false, true},
+         describe_rollout, "Rollout Node", false, false, true, true, FROM_SOURCES},
         {"sources", "source", "src", "/sources", COLUMNS(source_columns), source_row, source_notes,
-         describe_source, "Source", false, false, false},
+         describe_source, "Source", false, false, false, false,
+         "'skerry source add NAME --url URL' has a repository followed."},
         {"revisions", "revision", "rev", "/revisions", COLUMNS(revision_columns), revision_row, NULL,
-         describe_revision, "Source", false, true, true},
+         describe_revision, "Source", false, true, true, true, FROM_SOURCES},
         {"relays", "relay", "", "/relays", COLUMNS(relay_columns), relay_row, NULL, describe_relay,
-         "Relay Node", false, false, false},
+         "Relay Node", false, false, false, false,
+         "'skerry token create --kind relay' makes a token by which one joins."},
         {"events", "event", "ev", "/events", COLUMNS(event_columns), event_row, NULL, NULL, "", false, false,
-         false},
+         false, true, NULL},
         {"tokens", "token", "", "/tokens", COLUMNS(token_columns), token_row, NULL, describe_token, "Token",
-         false, false, false},
+         false, false, false, true, "'skerry token create' makes one."},
 };
 
 const struct kind *kind_at(size_t i) {
@@ -387,6 +398,23 @@ const char *object_name(const json_t *o) {
 
 /* ---- reading */
 
+static int compare_names(const void *a, const void *b) {
+        return strverscmp(object_name(*(json_t *const *)a), object_name(*(json_t *const *)b));
+}
+
+void kind_sort(const struct kind *k, json_t *list) {
+        json_t *items = json_object_get(list, "items"), *o;
+        size_t n = json_array_size(items), i;
+        _cleanup_(x_freep) json_t **sorted = k->by_time ? NULL : calloc(n + 1, sizeof(json_t *));
+        if (!sorted || n < 2)
+                return;
+        json_array_foreach (items, i, o)
+                sorted[i] = json_incref(o);
+        qsort(sorted, n, sizeof(json_t *), compare_names);
+        for (i = 0; i < n; i++)
+                (void)json_array_set_new(items, i, sorted[i]);
+}
+
 int kind_list(struct api *a, const struct kind *k, const char *query, json_t **ret, struct err **err) {
         _cleanup_(buf_done) struct buf path = BUF_INIT;
         buf_printf(&path, "%s%s%s", k->path, *query ? "?" : "", query);
@@ -396,6 +424,7 @@ int kind_list(struct api *a, const struct kind *k, const char *query, json_t **r
                 return r;
         if (!json_is_array(field(list, "items")))
                 return err_set(err, EPROTO, "the server's list of %s has no items", k->plural);
+        kind_sort(k, list);
         *ret = TAKE_PTR(list);
         return 0;
 }
@@ -489,7 +518,45 @@ int kind_call(struct api *a, const struct kind *k, const char *method, const cha
 
 /* ---- printing */
 
+void print_none(const struct kind *k, bool all) {
+        if (all && k->none)
+                fprintf(stderr, "No %s. %s\n", k->plural, k->none);
+        else
+                fprintf(stderr, all ? "No %s.\n" : "No %s match.\n", k->plural);
+}
+
+int print_table(const struct columns *t, struct columns_look *look, struct buf *out) {
+        _cleanup_(buf_done) struct buf left_out = BUF_INIT;
+        look->left_out = look->wide && look->width > 0 ? &left_out : NULL;
+        int r = columns_print(t, look, out);
+        look->left_out = NULL;
+        if (r < 0) {
+                fputs("skerry: out of memory\n", stderr);
+                return EXIT_FAILURE;
+        }
+        if (left_out.len > 0) {
+                _cleanup_(buf_done) struct buf words = BUF_INIT, wrapped = BUF_INIT;
+                buf_printf(&words, "No room for %s: a wider terminal, or a pipe, shows all.",
+                           buf_str(&left_out));
+                text_put_wrapped(&wrapped, buf_str(&words), 0, 2, look->width);
+                style_printf(out, look->colour, STYLE_DIM, "%s", buf_str(&wrapped));
+                buf_putc(out, '\n');
+        }
+        return EXIT_SUCCESS;
+}
+
+static void print_names(const struct kind *k, const json_t *items, struct buf *out) {
+        size_t i;
+        json_t *o;
+        json_array_foreach ((json_t *)items, i, o) {
+                buf_printf(out, "%s/", k->singular);
+                text_put_safe(out, object_name(o));
+                buf_putc(out, '\n');
+        }
+}
+
 int print_list(const struct kind *k, const json_t *list, enum output output) {
+        struct columns_look look = look_of_stdout(output == OUTPUT_WIDE);
         _cleanup_(buf_done) struct buf out = BUF_INIT;
         const json_t *items = field(list, "items");
         msec_t now = clock_wall_ms(clock_system());
@@ -498,15 +565,11 @@ int print_list(const struct kind *k, const json_t *list, enum output output) {
         if (output == OUTPUT_JSON || output == OUTPUT_YAML)
                 return print_json(list, output);
         if (output == OUTPUT_NAME) {
-                json_array_foreach ((json_t *)items, i, o) {
-                        buf_printf(&out, "%s/", k->singular);
-                        text_put_safe(&out, object_name(o));
-                        buf_putc(&out, '\n');
-                }
+                print_names(k, items, &out);
                 return print_buf(&out);
         }
         if (json_array_size(items) == 0) {
-                fprintf(stderr, "No %s.\n", k->plural);
+                print_none(k, true);
                 return EXIT_SUCCESS;
         }
         _cleanup_(columns_freep) struct columns *t = columns_new(k->columns, k->n_columns);
@@ -514,7 +577,12 @@ int print_list(const struct kind *k, const json_t *list, enum output output) {
                 return EXIT_FAILURE;
         json_array_foreach ((json_t *)items, i, o)
                 k->row(t, o, now);
-        return print_columns(t, output == OUTPUT_WIDE);
+        if (print_table(t, &look, &out) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        json_array_foreach ((json_t *)items, i, o)
+                if (k->notes)
+                        k->notes(&out, o, &look);
+        return print_buf(&out);
 }
 
 int list_kind(const struct cli_globals *g, const char *kind, const char *query, const char *output) {

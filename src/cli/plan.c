@@ -44,11 +44,7 @@ static int compile(const char *dir, const struct plan_state *state, struct fleet
         size_t errors = diagnostics_errors(m->diagnostics);
         if (errors > 0) {
                 _cleanup_(buf_done) struct buf out = BUF_INIT;
-                const struct diagnostics_look look = {
-                        .dir = isatty(STDERR_FILENO) == 1 ? dir : NULL,
-                        .colour = terminal_has_colour(STDERR_FILENO),
-                        .unicode = locale_is_unicode(),
-                };
+                const struct diagnostics_look look = diagnostics_look_of(STDERR_FILENO, dir);
                 repository_put_diagnostics(&out, m->diagnostics, &look);
                 fputs(buf_str(&out), stderr);
                 fleet_model_free(m);
@@ -120,7 +116,8 @@ static int run(void *settings, char **arguments, size_t n) {
                 code = EXIT_SUCCESS;
         } else {
                 _cleanup_(buf_done) struct buf out = BUF_INIT;
-                plan_format(plan, terminal_has_colour(STDOUT_FILENO), &out);
+                plan_format(plan, terminal_has_colour(STDOUT_FILENO),
+                            isatty(STDOUT_FILENO) == 1 ? terminal_width(STDOUT_FILENO) : 0, &out);
                 code = print_buf(&out);
         }
         if (code != EXIT_SUCCESS)

@@ -23,7 +23,7 @@ enum output output_from_text(const char *text) {
 
 struct columns_look look_of_stdout(bool wide) {
         return (struct columns_look){
-                .width = isatty(STDOUT_FILENO) == 1 && !wide ? terminal_width(STDOUT_FILENO) : 0,
+                .width = isatty(STDOUT_FILENO) == 1 ? terminal_width(STDOUT_FILENO) : 0,
                 .wide = wide,
                 .colour = terminal_has_colour(STDOUT_FILENO),
                 .unicode = locale_is_unicode(),

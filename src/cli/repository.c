@@ -3,13 +3,17 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "base/terminal.h"
 #include "cli/style.h"
 #include "codec/yaml.h"
 
 #define LINE_SHOWN 120 /* columns of a source line */
+#define WRAP_INDENT 4
+#define MARGIN 8 /* of the line's number */
 
 int repository_compile(const char *dir, const struct fleet_node *inventory, size_t n_inventory,
                        struct fleet_model **ret, struct err **err) {
@@ -20,6 +24,16 @@ int repository_compile(const char *dir, const struct fleet_node *inventory, size
         r = fleet_compile(tree, inventory, n_inventory, NULL, ret, err);
         fleet_tree_close_folder(tree);
         return r;
+}
+
+struct diagnostics_look diagnostics_look_of(int fd, const char *dir) {
+        bool terminal = isatty(fd) == 1;
+        return (struct diagnostics_look){
+                .dir = terminal ? dir : NULL,
+                .colour = terminal_has_colour(fd),
+                .unicode = locale_is_unicode(),
+                .width = terminal ? terminal_width(fd) : 0,
+        };
 }
 
 /* Line `number` of the text; NULL past its end. */
@@ -47,13 +61,16 @@ static void put_source_line(struct buf *out, const char *text, const struct diag
         if (!whole || !before)
                 return;
         text_put_safe(&safe, whole);
-        text_put_cut(&cut, buf_str(&safe), LINE_SHOWN, look->unicode);
+        size_t shown = LINE_SHOWN;
+        if (look->width > MARGIN && look->width - MARGIN < shown)
+                shown = look->width - MARGIN;
+        text_put_cut(&cut, buf_str(&safe), shown, look->unicode);
         text_put_safe(&indent, before);
         size_t column = utf8_width(buf_str(&indent), indent.len);
         style_printf(out, look->colour, STYLE_DIM, "%5u | ", d->line);
         buf_puts(out, buf_str(&cut));
         buf_putc(out, '\n');
-        if (d->column == 0 || column >= LINE_SHOWN)
+        if (d->column == 0 || column >= shown)
                 return;
         style_puts(out, look->colour, STYLE_DIM, "      | ");
         buf_printf(out, "%*s", (int)column, "");
@@ -68,22 +85,25 @@ void repository_put_diagnostics(struct buf *out, const struct diagnostics *d,
         for (size_t i = 0; i < diagnostics_len(d); i++) {
                 const struct diagnostic *one = diagnostics_at(d, i);
                 bool error = one->severity == SEVERITY_ERROR;
+                const char *severity = error ? "error" : "warning";
+                _cleanup_(buf_done) struct buf place = BUF_INIT, words = BUF_INIT;
                 if (*one->file) {
-                        _cleanup_(buf_done) struct buf place = BUF_INIT;
                         text_put_safe(&place, one->file);
                         if (one->line)
                                 buf_printf(&place, ":%u:%u", one->line, one->column);
                         style_puts(out, look->colour, STYLE_BOLD, buf_str(&place));
                         buf_puts(out, ": ");
                 }
-                style_puts(out, look->colour, error ? STYLE_BAD : STYLE_WARN, error ? "error" : "warning");
-                buf_puts(out, ": ");
-                text_put_safe(out, one->message);
+                style_puts(out, look->colour, error ? STYLE_BAD : STYLE_WARN, severity);
+                buf_puts(&words, ": ");
+                text_put_safe(&words, one->message);
                 if (one->suggestion) {
-                        buf_puts(out, " (");
-                        text_put_safe(out, one->suggestion);
-                        buf_puts(out, ")");
+                        buf_puts(&words, " (");
+                        text_put_safe(&words, one->suggestion);
+                        buf_puts(&words, ")");
                 }
+                text_put_wrapped(out, buf_str(&words), place.len + (place.len ? 2 : 0) + strlen(severity),
+                                 WRAP_INDENT, look->width);
                 buf_putc(out, '\n');
                 if (!look->dir || !*one->file || !one->line)
                         continue;

@@ -13,7 +13,10 @@ int repository_compile(const char *dir, const struct fleet_node *inventory, size
 struct diagnostics_look {
         const char *dir; /* for the source lines; NULL: without them */
         bool colour, unicode;
+        size_t width; /* of the terminal; 0: lines are not broken */
 };
+/* How they look on a file descriptor; dir is used where that is a terminal. */
+struct diagnostics_look diagnostics_look_of(int fd, const char *dir);
 /* Appends every diagnostic: "file:line:column: error: message (did you mean ...)", and where dir is given the
  * source line beneath with a mark under the place. */
 void repository_put_diagnostics(struct buf *out, const struct diagnostics *d,

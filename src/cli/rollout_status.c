@@ -288,7 +288,8 @@ const struct command_spec rollout_status_command = {
         "Show the waves of a rollout, live with --watch",
         "Without a name: the active rollout, or the last one. For each wave a bar shows which of its nodes "
         "are healthy,"
-        " failed, under way, deferred (not reached) and still to come; beneath are the nodes that failed, "
+        " failed, gone back with the others, under way, deferred (not reached) and still to come; beneath "
+        "are the nodes that failed, "
         "with their"
         " reasons. With a fleet's name and --watch, a newer rollout that takes over is followed.\n"
         "\n"

@@ -13,18 +13,19 @@
 #define NODES_SHOWN 12 /* of a kind, where the terminal does not say how many lines it has */
 
 /* What a wave's nodes are counted by, in the order of the bar. */
-enum segment { HEALTHY, FAILED, PROGRESSING, DEFERRED, PENDING, SEGMENTS };
+enum segment { HEALTHY, FAILED, BACK, PROGRESSING, DEFERRED, PENDING, SEGMENTS };
 
 static const struct {
-        const char *key;
+        const char *key, *words;
         enum style style;
         const char *unicode, *plain;
 } segments[SEGMENTS] = {
-        [HEALTHY] = {"healthy", STYLE_GOOD, "█", "#"},
-        [FAILED] = {"failed", STYLE_BAD, "▚", "x"},
-        [PROGRESSING] = {"progressing", STYLE_ACTIVE, "▒", "+"},
-        [DEFERRED] = {"deferred", STYLE_WARN, "┄", "-"},
-        [PENDING] = {"pending", STYLE_DIM, "░", "."},
+        [HEALTHY] = {"healthy", "healthy", STYLE_GOOD, "█", "#"},
+        [FAILED] = {"failed", "failed", STYLE_BAD, "▚", "x"},
+        [BACK] = {"rolledBack", "went back", STYLE_WARN, "◂", "<"},
+        [PROGRESSING] = {"progressing", "progressing", STYLE_ACTIVE, "▒", "+"},
+        [DEFERRED] = {"deferred", "deferred", STYLE_WARN, "┄", "-"},
+        [PENDING] = {"pending", "pending", STYLE_DIM, "░", "."},
 };
 
 bool rollout_is_final(const json_t *rollout) {
@@ -92,13 +93,15 @@ static void put(struct painter *p, enum style style, const char *text) {
         p->at += utf8_width(buf_str(&cut), cut.len);
 }
 
-/* As put(), for why something failed. */
-static void put_reason(struct painter *p, const char *text) {
+/* As put(), for why something failed: further lines stand beneath column `indent`. */
+static void put_reason(struct painter *p, const char *text, size_t indent) {
+        _cleanup_(buf_done) struct buf safe = BUF_INIT;
         if (!p->look->whole) {
                 put(p, STYLE_NONE, text);
                 return;
         }
-        text_put_safe(p->out, text);
+        text_put_safe(&safe, text);
+        text_put_wrapped(p->out, buf_str(&safe), p->at, indent, p->look->width);
         p->at = p->look->width;
 }
 
@@ -139,15 +142,23 @@ static void draw_head(struct painter *p, const json_t *r, msec_t now) {
         if (paused)
                 put(p, STYLE_WARN, " (paused)");
         if (*field_text(r, "status.reason")) {
-                put(p, STYLE_NONE, ": ");
-                put_reason(p, field_text(r, "status.reason"));
+                put(p, STYLE_NONE, ":");
+                _cleanup_(x_freep) char *reason = str_format(" %s", field_text(r, "status.reason"));
+                put_reason(p, reason ? reason : "", 4);
         }
         end_line(p);
 
         if (*commit)
                 put(p, STYLE_WARN, shorten(commit, SHORT_COMMIT, short_commit));
-        if (*field_text(r, "spec.commitSubject"))
-                putf(p, STYLE_NONE, " %s", field_text(r, "spec.commitSubject"));
+        if (*field_text(r, "spec.commitSubject")) {
+                /* The rollout's name is what one may have to type: rather cut the subject. */
+                _cleanup_(buf_done) struct buf safe = BUF_INIT, subject = BUF_INIT;
+                size_t rest = strlen(", rollout ") + strlen(field_text(r, "metadata.name")) + 1;
+                size_t room = p->look->width > p->at + rest ? p->look->width - p->at - rest : 0;
+                text_put_safe(&safe, field_text(r, "spec.commitSubject"));
+                text_put_cut(&subject, buf_str(&safe), room, p->look->unicode);
+                putf(p, STYLE_NONE, " %s", buf_str(&subject));
+        }
         if (*commit)
                 put(p, STYLE_DIM, dot(p));
         putf(p, STYLE_DIM, "rollout %s", field_text(r, "metadata.name"));
@@ -155,26 +166,40 @@ static void draw_head(struct painter *p, const json_t *r, msec_t now) {
 
         putf(p, STYLE_NONE, "%lld of %lld healthy", (long long)field_int(r, "status.healthy"),
              (long long)field_int(r, "status.total"));
-        static const enum segment others[] = {FAILED, PROGRESSING, DEFERRED, PENDING};
-        for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-                const char *key = segments[others[i]].key;
+        for (enum segment s = HEALTHY + 1; s < SEGMENTS; s++) {
                 char path[32];
-                (void)snprintf(path, sizeof(path), "status.%s", key);
+                (void)snprintf(path, sizeof(path), "status.%s", segments[s].key);
                 if (field_int(r, path) == 0)
                         continue;
                 put(p, STYLE_DIM, dot(p));
-                putf(p, segments[others[i]].style, "%lld %s", (long long)field_int(r, path), key);
+                putf(p, segments[s].style, "%lld %s", (long long)field_int(r, path), segments[s].words);
         }
         msec_t started = field_time(r, "status.startedAt"), finished = field_time(r, "status.finishedAt");
         if (started > 0) {
                 put(p, STYLE_DIM, dot(p));
-                put(p, STYLE_DIM,
-                    age_format(MAX((finished > 0 ? finished : now) - started, 0), age, sizeof(age)));
+                putf(p, STYLE_DIM, "%s %s", finished > 0 ? "took" : "for",
+                     age_format(MAX((finished > 0 ? finished : now) - started, 0), age, sizeof(age)));
         }
         end_line(p);
 }
 
 /* ---- the waves */
+
+/* What is told by number behind a wave's state. */
+static const enum segment told[] = {FAILED, BACK, DEFERRED};
+
+/* Of the words behind a wave's bar. */
+static size_t tail_width(const json_t *wave) {
+        size_t width = strlen(field_text(wave, "state"));
+        for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
+                char count[24];
+                int64_t n = field_int(wave, segments[told[i]].key);
+                if (n > 0)
+                        width += strlen(" - ") + strlen(segments[told[i]].words) + 1 +
+                                 (size_t)snprintf(count, sizeof(count), "%lld", (long long)n);
+        }
+        return width;
+}
 
 static void draw_wave(struct painter *p, const json_t *wave, bool is_current, size_t name_width,
                       size_t bar_width, size_t digits, msec_t now, bool going) {
@@ -208,12 +233,11 @@ static void draw_wave(struct painter *p, const json_t *wave, bool is_current, si
                 putf(p, STYLE_ACTIVE, "%s to go",
                      duration_format(MAX(soak - now + 999, 0) / 1000 * 1000, left, sizeof(left)));
         }
-        static const enum segment told[] = {FAILED, DEFERRED};
         for (size_t i = 0; i < ARRAY_SIZE(told); i++)
                 if (counts[told[i]] > 0) {
                         put(p, STYLE_DIM, dot(p));
                         putf(p, segments[told[i]].style, "%lld %s", (long long)counts[told[i]],
-                             segments[told[i]].key);
+                             segments[told[i]].words);
                 }
         end_line(p);
 }
@@ -233,7 +257,10 @@ static void draw_waves(struct painter *p, const json_t *r, msec_t now) {
                 digits = MAX(digits, d);
         }
         name_width = MIN(name_width, (size_t)WAVE_NAME_MAX);
-        size_t around = 2 + name_width + 2 + 2 + 2 * digits + 1 + 2 + strlen("Progressing, 4m30s to go");
+        size_t tail = strlen("Progressing, 4m30s to go");
+        json_array_foreach ((json_t *)waves, i, wave)
+                tail = MAX(tail, tail_width(wave));
+        size_t around = 2 + name_width + 2 + 2 + 2 * digits + 1 + 2 + tail;
         size_t bar =
                 p->look->width > around + BAR_MIN ? MIN(p->look->width - around, (size_t)BAR_MAX) : BAR_MIN;
         json_array_foreach ((json_t *)waves, i, wave)
@@ -243,11 +270,21 @@ static void draw_waves(struct painter *p, const json_t *r, msec_t now) {
 
 /* ---- the nodes */
 
-enum group { GROUP_BAD, GROUP_ACTIVE, GROUP_DEFERRED, GROUP_QUIET };
+enum group { GROUP_BAD, GROUP_ACTIVE, GROUP_DEFERRED, GROUP_BACK, GROUP_QUIET };
+
+static bool went_back_unharmed(const json_t *member) {
+        return str_eq(field_text(member, "state"), "RolledBack") && !*field_text(member, "reason");
+}
+
+enum style rollout_member_style(const json_t *member) {
+        return went_back_unharmed(member) ? STYLE_WARN : style_of_state(field_text(member, "state"));
+}
 
 static enum group group_of(const json_t *member) {
         const char *state = field_text(member, "state");
         enum style style = style_of_state(state);
+        if (went_back_unharmed(member))
+                return GROUP_BACK;
         if (style == STYLE_BAD)
                 return GROUP_BAD;
         if (str_eq(state, "Deferred"))
@@ -257,23 +294,34 @@ static enum group group_of(const json_t *member) {
 
 static void draw_member(struct painter *p, const json_t *m, enum group group, size_t name_width, msec_t now) {
         static const char *const signs[][2] = {
-                [GROUP_BAD] = {"✗ ", "x "}, [GROUP_ACTIVE] = {"• ", "+ "}, [GROUP_DEFERRED] = {"┄ ", "- "}};
+                [GROUP_BAD] = {"✗ ", "x "},
+                [GROUP_ACTIVE] = {"• ", "+ "},
+                [GROUP_DEFERRED] = {"┄ ", "- "},
+                [GROUP_BACK] = {"◂ ", "< "},
+        };
         const char *state = field_text(m, "state"), *reason = field_text(m, "reason");
+        bool away = group != GROUP_DEFERRED && field(m, "connected") && !field_bool(m, "connected");
+        enum style style = rollout_member_style(m);
         char age[AGE_SIZE];
         put(p, STYLE_NONE, "  ");
-        put(p, style_of_state(state), signs[group][p->look->unicode ? 0 : 1]);
+        put(p, style, signs[group][p->look->unicode ? 0 : 1]);
         _cleanup_(buf_done) struct buf name = BUF_INIT;
         text_put_cut(&name, field_text(m, "node"), name_width, p->look->unicode);
         put(p, STYLE_NONE, buf_str(&name));
         pad(p, 4 + name_width + 2);
-        put(p, style_of_state(state), state);
+        put(p, style, state);
         pad(p, 4 + name_width + 2 + 13);
-        if (*reason)
-                put_reason(p, reason);
-        else if (group == GROUP_ACTIVE && *field_age(m, "since", now, age))
+        if (*reason) {
+                _cleanup_(x_freep) char *words = str_format("%s%s", reason, away ? " (away)" : "");
+                put_reason(p, words ? words : reason, p->at);
+                away = false;
+        } else if (group == GROUP_ACTIVE && *field_age(m, "since", now, age)) {
                 putf(p, STYLE_DIM, "for %s", age);
-        if (group != GROUP_DEFERRED && field(m, "connected") && !field_bool(m, "connected"))
-                put(p, STYLE_WARN, *reason ? " (away)" : "  away");
+        } else if (group == GROUP_BACK) {
+                put(p, STYLE_DIM, "with the others");
+        }
+        if (away)
+                put(p, STYLE_WARN, "  away");
         end_line(p);
 }
 
@@ -329,6 +377,26 @@ void rollout_draw(struct buf *out, const json_t *rollout, msec_t now, const stru
         end_line(&p);
         draw_waves(&p, rollout, now);
         draw_members(&p, rollout, now);
+        _cleanup_(x_freep) char *next = look->whole ? rollout_next_step(rollout) : NULL;
+        if (next) {
+                end_line(&p);
+                put_reason(&p, next, 2);
+                end_line(&p);
+        }
+}
+
+char *rollout_next_step(const json_t *rollout) {
+        const char *fleet = field_text(rollout, "spec.fleet"), *phase = field_text(rollout, "status.phase");
+        if (field_bool(rollout, "status.paused") && !rollout_is_final(rollout))
+                return str_format(
+                        "It waits: 'skerry rollout resume %s' lets it go on, 'skerry rollout abort %s' "
+                        "gives its nodes the last good revision back.",
+                        fleet, fleet);
+        if (str_eq(phase, "Failed") || str_eq(phase, "RolledBack"))
+                return str_format("Push a commit that mends it, or 'skerry rollout retry %s' to try the same "
+                                  "again; 'skerry events --rollout %s' tells the whole story.",
+                                  fleet, field_text(rollout, "metadata.name"));
+        return NULL;
 }
 
 /* ---- line by line */
@@ -348,9 +416,10 @@ static void tell_waves(struct buf *out, const json_t *before, const json_t *r, m
                 const json_t *wave = wave_at(r, i), *old = wave_at(before, i);
                 const char *state = field_text(wave, "state");
                 int64_t healthy = field_int(wave, "healthy"), failed = field_int(wave, "failed"),
-                        deferred = field_int(wave, "deferred");
+                        deferred = field_int(wave, "deferred"), back = field_int(wave, "rolledBack");
                 if (old && str_eq(state, field_text(old, "state")) && healthy == field_int(old, "healthy") &&
-                    failed == field_int(old, "failed") && deferred == field_int(old, "deferred"))
+                    failed == field_int(old, "failed") && deferred == field_int(old, "deferred") &&
+                    back == field_int(old, "rolledBack"))
                         continue;
                 put_time(out, now);
                 buf_puts(out, "wave ");
@@ -361,6 +430,8 @@ static void tell_waves(struct buf *out, const json_t *before, const json_t *r, m
                            (long long)field_int(wave, "total"));
                 if (failed > 0)
                         buf_printf(out, ", %lld failed", (long long)failed);
+                if (back > 0)
+                        buf_printf(out, ", %lld went back", (long long)back);
                 if (deferred > 0)
                         buf_printf(out, ", %lld deferred", (long long)deferred);
                 msec_t soak = field_time(wave, "soakUntil");

@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
+#include "base/terminal.h"
 #include "cli/kinds.h"
 #include "cli/style.h"
 #include "codec/json.h"
@@ -220,7 +221,10 @@ static bool tell_source(const json_t *source) {
                 *field_text(source, "status.compiledCommit")
                         ? shorten(field_text(source, "status.compiledCommit"), SHORT_COMMIT, commit)
                         : "(none yet)");
-        k->notes(&out, source, false);
+        const struct columns_look look = {.width = isatty(STDERR_FILENO) == 1 ? terminal_width(STDERR_FILENO)
+                                                                              : 0,
+                                          .colour = terminal_has_colour(STDERR_FILENO)};
+        k->notes(&out, source, &look);
         fputs(buf_str(&out), stderr);
         return false;
 }

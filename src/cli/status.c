@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "cli/kinds.h"
+#include "cli/rollout_view.h"
 #include "codec/json.h"
 
 #define NAMES_SHOWN 5 /* of nodes that are not well */
@@ -41,65 +42,99 @@ static void count_nodes(const json_t *items, struct node_counts *c) {
                         c->away++;
                 if (!*field_text(o, "status.fleet"))
                         c->unowned++;
-                if (str_eq(state, "Healthy"))
-                        c->healthy++;
-                else if (str_eq(state, "Failed") || str_eq(state, "RolledBack"))
+                /* Of those that are away nobody knows. */
+                if (str_eq(state, "Failed") || str_eq(state, "RolledBack"))
                         c->failed++;
+                else if (!field_bool(o, "status.connected"))
+                        continue;
+                else if (str_eq(state, "Healthy"))
+                        c->healthy++;
                 else if (*state)
                         c->working++;
         }
 }
 
-static void put_count(struct buf *out, bool colour, size_t n, const char *what, enum style style) {
+#define TITLE_WIDTH 10 /* of "Nodes" and its like */
+
+static void put_title(struct buf *out, const struct columns_look *look, const char *title) {
+        style_puts(out, look->colour, STYLE_BOLD, title);
+        buf_printf(out, "%*s", (int)(TITLE_WIDTH - strlen(title)), "");
+}
+
+static void put_count(struct buf *out, bool colour, const char **separator, size_t n, const char *what,
+                      enum style style) {
         if (n == 0)
                 return;
-        buf_puts(out, out->len && out->data[out->len - 1] != ' ' ? ", " : "");
+        buf_puts(out, *separator);
         style_printf(out, colour, style, "%zu %s", n, what);
+        *separator = ", ";
 }
 
-static void put_nodes(struct buf *out, const json_t *items, bool colour) {
+static void put_nodes(struct buf *out, const json_t *items, const struct columns_look *look) {
+        const char *separator = "";
         struct node_counts c = {0};
+        bool colour = look->colour;
         count_nodes(items, &c);
-        style_puts(out, colour, STYLE_BOLD, "Nodes     ");
+        put_title(out, look, "Nodes");
         if (c.all == 0) {
-                buf_puts(out, "none yet; 'skerry token create' makes a token by which agents join\n");
+                buf_puts(out, "none yet; 'skerry token create' makes a token by which they join\n");
                 return;
         }
-        put_count(out, colour, c.connected, "connected", c.connected == c.all ? STYLE_GOOD : STYLE_NONE);
-        put_count(out, colour, c.away, "away", STYLE_WARN);
-        put_count(out, colour, c.healthy, "healthy", c.healthy == c.all ? STYLE_GOOD : STYLE_NONE);
-        put_count(out, colour, c.working, "under way", STYLE_ACTIVE);
-        put_count(out, colour, c.failed, "failed", STYLE_BAD);
-        put_count(out, colour, c.unowned, "in no fleet", STYLE_WARN);
-        put_count(out, colour, c.revoked, "revoked", STYLE_DIM);
-        buf_printf(out, ", of %zu\n", c.all);
+        buf_printf(out, "%zu: ", c.all);
+        put_count(out, colour, &separator, c.connected, "connected",
+                  c.connected == c.all ? STYLE_GOOD : STYLE_NONE);
+        put_count(out, colour, &separator, c.away, "away", STYLE_WARN);
+        separator = "; ";
+        put_count(out, colour, &separator, c.healthy, "healthy",
+                  c.healthy == c.all ? STYLE_GOOD : STYLE_NONE);
+        put_count(out, colour, &separator, c.working, "under way", STYLE_ACTIVE);
+        put_count(out, colour, &separator, c.failed, "failed", STYLE_BAD);
+        put_count(out, colour, &separator, c.unowned, "in no fleet", STYLE_WARN);
+        buf_putc(out, '\n');
+        if (c.revoked > 0)
+                style_printf(out, colour, STYLE_DIM, "%*sand %zu revoked\n", TITLE_WIDTH, "", c.revoked);
 }
 
-/* The first nodes that failed, with what they say. */
-static void put_failed_nodes(struct buf *out, const json_t *items, bool colour) {
-        size_t i, shown = 0, failed = 0;
+static bool has_failed(const json_t *o) {
+        const char *state = field_text(o, "status.observed.state");
+        return !field_bool(o, "status.revoked") && (str_eq(state, "Failed") || str_eq(state, "RolledBack"));
+}
+
+static bool is_away(const json_t *o) {
+        return !field_bool(o, "status.revoked") && !field_bool(o, "status.connected") && !has_failed(o);
+}
+
+static void put_words(struct buf *out, const char *text, size_t at, const struct columns_look *look) {
+        _cleanup_(buf_done) struct buf safe = BUF_INIT;
+        text_put_safe(&safe, text);
+        text_put_wrapped(out, buf_str(&safe), at, TITLE_WIDTH + 2, look->width);
+        buf_putc(out, '\n');
+}
+
+/* The first nodes that this is said of, with what there is to say. */
+static void put_some_nodes(struct buf *out, const json_t *items, bool (*is_meant)(const json_t *o),
+                           const char *what, enum style style, const struct columns_look *look) {
+        msec_t now = clock_wall_ms(clock_system());
+        size_t i, shown = 0, all = 0;
         json_t *o;
         json_array_foreach ((json_t *)items, i, o) {
-                const char *state = field_text(o, "status.observed.state");
-                if (field_bool(o, "status.revoked") ||
-                    (!str_eq(state, "Failed") && !str_eq(state, "RolledBack")))
-                        continue;
-                failed++;
-                if (shown == NAMES_SHOWN)
+                _cleanup_(buf_done) struct buf words = BUF_INIT;
+                const char *message = field_text(o, "status.observed.message");
+                char age[AGE_SIZE];
+                if (!is_meant(o) || all++ >= NAMES_SHOWN)
                         continue;
                 shown++;
-                buf_puts(out, "          ");
-                style_puts(out, colour, STYLE_BAD, state);
-                buf_puts(out, " ");
-                text_put_safe(out, object_name(o));
-                if (*field_text(o, "status.observed.message")) {
-                        buf_puts(out, ": ");
-                        text_put_safe(out, field_text(o, "status.observed.message"));
-                }
-                buf_putc(out, '\n');
+                buf_printf(out, "%*s", TITLE_WIDTH, "");
+                style_puts(out, look->colour, style, what);
+                buf_printf(&words, " %s", object_name(o));
+                if (!field_bool(o, "status.connected"))
+                        buf_printf(&words, ", last seen %s ago", field_age(o, "status.lastSeenAt", now, age));
+                if (*message)
+                        buf_printf(&words, ": %s", message);
+                put_words(out, buf_str(&words), TITLE_WIDTH + strlen(what), look);
         }
-        if (failed > shown)
-                buf_printf(out, "          and %zu more: skerry get nodes\n", failed - shown);
+        if (all > shown)
+                buf_printf(out, "%*sand %zu more: skerry get nodes\n", TITLE_WIDTH, "", all - shown);
 }
 
 static void put_kind(struct buf *out, const char *title, const struct kind *k, const json_t *items,
@@ -118,20 +153,61 @@ static void put_kind(struct buf *out, const char *title, const struct kind *k, c
                 out->failed = -ENOMEM;
         json_array_foreach ((json_t *)items, i, o)
                 if (k->notes)
-                        k->notes(out, o, look->colour);
+                        k->notes(out, o, look);
 }
 
-static void put_trust(struct buf *out, const json_t *version, bool colour) {
+/* Under way, or the last word about its fleet and not a good one. */
+static bool matters(const json_t *rollout, const json_t *fleets) {
+        const char *phase = field_text(rollout, "status.phase");
+        size_t i;
+        json_t *fleet;
+        if (!rollout_is_final(rollout))
+                return true;
+        if (!str_eq(phase, "Failed") && !str_eq(phase, "RolledBack") && !str_eq(phase, "Aborted"))
+                return false;
+        json_array_foreach ((json_t *)fleets, i, fleet)
+                if (str_eq(field_text(fleet, "status.rollout"), object_name(rollout)))
+                        return true;
+        return false;
+}
+
+static void drop_what_does_not_matter(json_t *rollouts, const json_t *fleets) {
+        for (size_t i = json_array_size(rollouts); i-- > 0;)
+                if (!matters(json_array_get(rollouts, i), fleets))
+                        (void)json_array_remove(rollouts, i);
+}
+
+static void put_rollouts(struct buf *out, const json_t *rollouts, const struct columns_look *look) {
+        size_t i;
+        json_t *o;
+        put_kind(out, "Rollouts", kind_find("rollouts", NULL), rollouts, look);
+        json_array_foreach ((json_t *)rollouts, i, o) {
+                _cleanup_(x_freep) char *next = rollout_next_step(o);
+                _cleanup_(buf_done) struct buf words = BUF_INIT, safe = BUF_INIT;
+                if (!next)
+                        continue;
+                buf_printf(&words, "%s: %s%s%s", field_text(o, "spec.fleet"), field_text(o, "status.reason"),
+                           *field_text(o, "status.reason") ? ". " : "", next);
+                text_put_safe(&safe, buf_str(&words));
+                text_put_wrapped(out, buf_str(&safe), 0, 2, look->width);
+                buf_putc(out, '\n');
+        }
+}
+
+static void put_trust(struct buf *out, const json_t *version, const struct columns_look *look) {
+        static const char loud[] = " DEVELOPMENT TRUST ";
         if (!str_eq(field_text(version, "trust"), "server"))
                 return;
         buf_putc(out, '\n');
-        style_puts(out, colour, STYLE_LOUD, " DEVELOPMENT TRUST ");
-        buf_puts(out, " this server could sign revisions itself: whoever holds it holds the fleet.\n");
+        style_puts(out, look->colour, STYLE_LOUD, loud);
+        text_put_wrapped(out, " This server could sign revisions itself: whoever holds it holds the fleet.",
+                         strlen(loud), strlen(loud) + 1, look->width);
+        buf_putc(out, '\n');
 }
 
 static int run(void *settings, char **arguments, size_t n) {
         static const char *const kinds[] = {"nodes", "fleets", "rollouts", "sources", "relays"};
-        static const char *const queries[] = {"", "", "active=true", "", ""};
+        static const char *const queries[] = {"", "", "", "", ""};
         const struct settings *s = settings;
         const struct columns_look look = look_of_stdout(false);
         enum output output = output_from_text(s->output);
@@ -150,34 +226,38 @@ static int run(void *settings, char **arguments, size_t n) {
         }
         if (r < 0)
                 return cli_fail(err);
+        drop_what_does_not_matter((json_t *)field(all, "rollouts.items"), field(all, "fleets.items"));
         if (output == OUTPUT_JSON || output == OUTPUT_YAML) {
                 (void)json_object_set(all, "version", version);
                 return print_json(all, output);
         }
 
         const json_t *nodes = field(all, "nodes.items"), *relays = field(all, "relays.items");
-        style_puts(&out, look.colour, STYLE_BOLD, "Server    ");
+        put_title(&out, &look, "Server");
         buf_printf(&out, "%s, skerry ", api_server(api));
         text_put_safe(&out, field_text(version, "version"));
         buf_puts(&out, "\n");
-        style_puts(&out, look.colour, STYLE_BOLD, "Trust     ");
+        put_title(&out, &look, "Trust");
         text_put_safe(&out, field_text(version, "trustDomain"));
         buf_puts(&out, str_eq(field_text(version, "trust"), "server") ? ", keys on the server\n" : "\n");
-        put_nodes(&out, nodes, look.colour);
-        put_failed_nodes(&out, nodes, look.colour);
+        put_nodes(&out, nodes, &look);
+        put_some_nodes(&out, nodes, has_failed, "Failed", STYLE_BAD, &look);
+        put_some_nodes(&out, nodes, is_away, "Away", STYLE_WARN, &look);
         if (json_array_size(relays) > 0) {
-                size_t connected = 0, i;
+                size_t connected = 0, n_relays = json_array_size(relays), i;
                 json_t *o;
                 json_array_foreach ((json_t *)relays, i, o)
                         connected += field_bool(o, "status.connected");
-                style_puts(&out, look.colour, STYLE_BOLD, "Relays    ");
-                style_printf(&out, look.colour, connected < json_array_size(relays) ? STYLE_WARN : STYLE_NONE,
-                             "%zu connected, of %zu\n", connected, json_array_size(relays));
+                put_title(&out, &look, "Relays");
+                style_printf(&out, look.colour, connected < n_relays ? STYLE_WARN : STYLE_NONE,
+                             "%zu: %zu connected\n", n_relays, connected);
         }
         put_kind(&out, "Fleets", kind_find("fleets", NULL), field(all, "fleets.items"), &look);
-        put_kind(&out, "Active rollouts", kind_find("rollouts", NULL), field(all, "rollouts.items"), &look);
+        put_rollouts(&out, field(all, "rollouts.items"), &look);
         put_kind(&out, "Sources", kind_find("sources", NULL), field(all, "sources.items"), &look);
-        put_trust(&out, version, look.colour);
+        if (json_array_size(field(all, "sources.items")) == 0)
+                buf_puts(&out, "\nNo repository is followed yet: 'skerry source add NAME --url URL'.\n");
+        put_trust(&out, version, &look);
         return print_buf(&out);
 }
 

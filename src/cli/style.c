@@ -6,6 +6,9 @@
 
 #include "base/str.h"
 
+#define WRAP_LEAST                                                                                           \
+        24 /* columns that text has at least to the right of its indent, where the terminal has them */
+
 static const char *const codes[] = {
         [STYLE_NONE] = "",         [STYLE_GOOD] = "\x1b[32m",      [STYLE_BAD] = "\x1b[31m",
         [STYLE_WARN] = "\x1b[33m", [STYLE_ACTIVE] = "\x1b[36m",    [STYLE_DIM] = "\x1b[2m",
@@ -74,6 +77,30 @@ void text_put_cut(struct buf *out, const char *text, size_t columns, bool unicod
                 len -= n;
         }
         buf_puts(out, unicode ? "…" : "~");
+}
+
+void text_put_wrapped(struct buf *out, const char *text, size_t at, size_t indent, size_t width) {
+        if (width == 0) {
+                buf_puts(out, text);
+                return;
+        }
+        if (width < indent + WRAP_LEAST)
+                indent = MIN(width / 8, indent);
+        for (bool first = true; *text; first = false) {
+                size_t blanks = strspn(text, " "), word = strcspn(text + blanks, " ");
+                size_t needed = blanks + utf8_width(text + blanks, word);
+                if (word == 0)
+                        return; /* blanks at the end */
+                if (at + needed <= width || (first && at <= indent)) {
+                        buf_append(out, text, blanks + word);
+                        at += needed;
+                } else {
+                        buf_printf(out, "\n%*s", (int)indent, "");
+                        buf_append(out, text + blanks, word);
+                        at = indent + needed - blanks;
+                }
+                text += blanks + word;
+        }
 }
 
 bool locale_is_unicode(void) {

@@ -26,6 +26,11 @@ void text_put_safe(struct buf *out, const char *text);
  */
 void text_put_cut(struct buf *out, const char *text, size_t columns, bool unicode);
 
+/* Appends (safe, unstyled) text that begins at column `at` of a line, broken at blanks so that no line passes
+ * `width` columns (0: never broken). Further lines begin with `indent` blanks, or fewer on a narrow terminal.
+ * A word longer than a line stays whole: it may have to be copied. */
+void text_put_wrapped(struct buf *out, const char *text, size_t at, size_t indent, size_t width);
+
 /* May we draw with characters beyond ASCII? (By the locale: LC_ALL, LC_CTYPE, LANG.) */
 bool locale_is_unicode(void);
 

@@ -72,6 +72,9 @@ static int run_create(void *settings, char **arguments, size_t n) {
                 fprintf(stderr, "Good for %lld %s%s during the next %s. It is shown only this once.\n",
                         (long long)s->uses, s->kind, s->uses == 1 ? "" : "s",
                         duration_format(s->ttl, ttl, sizeof(ttl)));
+                fprintf(stderr,
+                        "There: skerry-%s run --server https://THE-SERVER-OR-A-RELAY:PORT --token TOKEN\n",
+                        str_eq(s->kind, "relay") ? "relay" : "agent");
         }
         return EXIT_SUCCESS;
 }

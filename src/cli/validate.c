@@ -4,10 +4,10 @@
 #include <stdio.h>
 
 #include "base/str.h"
-#include "base/terminal.h"
 #include "cli/print.h"
 #include "cli/repository.h"
 #include "codec/json.h"
+#include "fleet/kinds.h"
 
 struct settings {
         struct cli_globals globals;
@@ -18,9 +18,14 @@ struct settings {
 static const struct option_spec options[] = {
         {"output", 'o', OPTION_CHOICE, offsetof(struct settings, output), "FORMAT", "table", "How to print",
          "table,json,yaml"},
-        {"strict", 0, OPTION_BOOL, offsetof(struct settings, strict), NULL, NULL, "Fail on warnings too"},
+        {"strict", 0, OPTION_BOOL, offsetof(struct settings, strict), NULL, NULL,
+         "Fail on warnings too, and where there is nothing to check"},
         OPTIONS_END,
 };
+
+static bool is_empty(const struct fleet_model *m) {
+        return m->n_fleets + m->n_apps + m->n_nodes + m->n_policies == 0;
+}
 
 static int print_result(const char *dir, const struct fleet_model *m, bool failed, enum output output) {
         const struct diagnostics *d = m->diagnostics;
@@ -39,15 +44,16 @@ static int print_result(const char *dir, const struct fleet_model *m, bool faile
                 return code;
         }
         _cleanup_(buf_done) struct buf out = BUF_INIT;
-        const struct diagnostics_look look = {
-                .dir = isatty(STDOUT_FILENO) == 1 ? dir : NULL,
-                .colour = terminal_has_colour(STDOUT_FILENO),
-                .unicode = locale_is_unicode(),
-        };
+        const struct diagnostics_look look = diagnostics_look_of(STDOUT_FILENO, dir);
         repository_put_diagnostics(&out, d, &look);
-        if (failed)
+        if (errors > 0 || (failed && !is_empty(m)))
                 buf_printf(&out, "%zu error%s, %zu warning%s\n", errors, errors == 1 ? "" : "s", warnings,
                            warnings == 1 ? "" : "s");
+        else if (is_empty(m))
+                buf_printf(&out,
+                           "Nothing to check: no file beneath %s says \"apiVersion: " FLEET_API_VERSION
+                           "\". 'skerry init' begins a repository.\n",
+                           dir);
         else
                 buf_printf(&out, "Valid: %zu fleet%s, %zu app%s, %zu node%s%s.\n", m->n_fleets,
                            m->n_fleets == 1 ? "" : "s", m->n_apps, m->n_apps == 1 ? "" : "s", m->n_nodes,
@@ -63,7 +69,7 @@ static int run(void *settings, char **arguments, size_t n) {
         if (repository_compile(dir, NULL, 0, &model, &err) < 0)
                 return cli_fail(err);
         bool failed = diagnostics_errors(model->diagnostics) > 0 ||
-                      (s->strict && diagnostics_len(model->diagnostics) > 0);
+                      (s->strict && (diagnostics_len(model->diagnostics) > 0 || is_empty(model)));
         int code = print_result(dir, model, failed, output_from_text(s->output));
         return failed ? EXIT_FAILURE : code;
 }

@@ -38,8 +38,9 @@ int plan_make_with_contents(const struct fleet_model *model, const struct plan_f
 struct plan *plan_free(struct plan *p);
 DEFINE_CLEANUP(struct plan, plan_free)
 bool plan_is_empty(const struct plan *p);
-/* A readable diff: "+ app web (podman)", "~ app till: command ...", then waves with node counts. */
-void plan_format(const struct plan *p, bool colour, struct buf *out);
+/* A readable diff: "+ app web (podman)", "~ app till: command ...", then waves with node counts. width: of
+ * the terminal, for lists of nodes; 0: no limit. */
+void plan_format(const struct plan *p, bool colour, size_t width, struct buf *out);
 /* {"changes":bool,"fleets":[{"name","action":"create"|"change"|"remove","before","after","rollout",
  *   "variables":[CHANGE],"apps":[{"name","driver","action","changes":[CHANGE]}],
  *   "waves":[{"name","exact":bool,"nodes":[name]}]}],

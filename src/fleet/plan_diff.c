@@ -206,6 +206,22 @@ static const char *show_words(struct comparer *c, const json_t *list) {
         return cut(c, buf_str(&out));
 }
 
+/* A file that came or went; its path is told by the place. */
+static const char *show_file(struct comparer *c, const json_t *file) {
+        const char *owner = json_string_value(json_object_get(file, "owner")),
+                   *group = json_string_value(json_object_get(file, "group"));
+        const char *text = arena_printf(
+                c->source->arena, "%" JSON_INTEGER_FORMAT " bytes, %.12s, mode 0%03o%s%s%s%s",
+                json_integer_value(json_object_get(file, "size")),
+                json_string_value(json_object_get(file, "sha256")),
+                (unsigned)json_integer_value(json_object_get(file, "mode")) & 07777, owner ? ", owner " : "",
+                owner ? owner : "", group ? ", group " : "", group ? group : "");
+
+        if (!text)
+                c->failed = -ENOMEM;
+        return text;
+}
+
 /* key: the member's own name, which tells what a number counts. */
 static const char *show(struct comparer *c, const char *key, const json_t *v) {
         _cleanup_(x_freep) char *compact = NULL;
@@ -223,6 +239,8 @@ static const char *show(struct comparer *c, const char *key, const json_t *v) {
         }
         if (is_text_list(v))
                 return show_words(c, v);
+        if (json_is_object(v) && json_object_get(v, "sha256") && json_object_get(v, "mode"))
+                return show_file(c, v);
         compact = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
         if (!compact) {
                 c->failed = -ENOMEM;

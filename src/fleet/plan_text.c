@@ -7,6 +7,7 @@
 #include "fleet/plan_internal.h"
 
 #define SHOWN_NODES 12
+#define ONE_LINE_MAX 60 /* bytes of a name and two values that stand side by side */
 #define SHORT_DIGEST 12
 
 static const char signs[] = {[PLAN_CREATE] = '+', [PLAN_CHANGE] = '~', [PLAN_REMOVE] = '-'};
@@ -14,6 +15,7 @@ static const char signs[] = {[PLAN_CREATE] = '+', [PLAN_CHANGE] = '~', [PLAN_REM
 struct writer {
         struct buf *out;
         bool colour;
+        size_t width;
 };
 
 static const char *colour_of(char sign) {
@@ -46,16 +48,40 @@ static void write_change(struct writer *w, const struct plan_change *c, const ch
                 write_line(w, '~', indent, "%s%s", what, c->path);
                 for (size_t i = 0; i < c->n_lines; i++)
                         write_line(w, c->lines[i][0], "            ", "%s", c->lines[i] + 1);
-        } else if (c->before && c->after) {
+        } else if (c->before && c->after &&
+                   strlen(c->path) + strlen(c->before) + strlen(c->after) <= ONE_LINE_MAX) {
                 write_line(w, '~', indent, "%s%s: %s -> %s", what, c->path, c->before, c->after);
+        } else if (c->before && c->after) {
+                write_line(w, '~', indent, "%s%s", what, c->path);
+                write_line(w, '-', "            ", "%s", c->before);
+                write_line(w, '+', "            ", "%s", c->after);
         } else {
                 write_line(w, sign_of(c), indent, "%s%s: %s", what, c->path, c->after ? c->after : c->before);
         }
 }
 
-static void write_nodes(struct writer *w, const struct plan_wave *wave) {
-        for (size_t i = 0; i < wave->n_nodes && i < SHOWN_NODES; i++)
-                buf_printf(w->out, "%s%s", i ? ", " : "", wave->nodes[i]);
+/* From column `indent` on, in as many lines as it takes. */
+static void write_nodes(struct writer *w, const struct plan_wave *wave, size_t indent) {
+        static const char such_as[] = "such as ";
+        size_t at = indent;
+
+        if (!wave->exact) {
+                buf_puts(w->out, such_as);
+                at += strlen(such_as);
+        }
+        for (size_t i = 0; i < wave->n_nodes && i < SHOWN_NODES; i++) {
+                bool last = i + 1 == wave->n_nodes || i + 1 == SHOWN_NODES;
+                size_t len = strlen(wave->nodes[i]) + !last; /* and a comma */
+                if (i > 0 && w->width > 0 && at + 1 + len > w->width) {
+                        buf_printf(w->out, "\n%*s", (int)indent, "");
+                        at = indent;
+                } else if (i > 0) {
+                        buf_putc(w->out, ' ');
+                        at++;
+                }
+                buf_printf(w->out, "%s%s", wave->nodes[i], last ? "" : ",");
+                at += len;
+        }
         if (wave->n_nodes > SHOWN_NODES)
                 buf_printf(w->out, " and %zu more", wave->n_nodes - SHOWN_NODES);
 }
@@ -74,9 +100,9 @@ static void write_waves(struct writer *w, const struct plan_fleet *f) {
                    f->rollout ? f->rollout : "");
         for (size_t i = 0; i < f->n_waves; i++) {
                 const struct plan_wave *wave = &f->waves[i];
-                buf_printf(w->out, "      %zu. %-*s  %4zu node%s  %s", i + 1, (int)width, wave->name,
-                           wave->n_nodes, wave->n_nodes == 1 ? " " : "s", wave->exact ? "" : "such as ");
-                write_nodes(w, wave);
+                buf_printf(w->out, "      %zu. %-*s  %4zu node%s  ", i + 1, (int)width, wave->name,
+                           wave->n_nodes, wave->n_nodes == 1 ? " " : "s");
+                write_nodes(w, wave, strlen("      1.   1000 nodes  ") + width + (i + 1 >= 10));
                 buf_putc(w->out, '\n');
         }
 }
@@ -118,8 +144,8 @@ static void write_node(struct writer *w, const struct plan_node_change *n) {
         }
 }
 
-void plan_format(const struct plan *p, bool colour, struct buf *out) {
-        struct writer w = {out, colour};
+void plan_format(const struct plan *p, bool colour, size_t width, struct buf *out) {
+        struct writer w = {out, colour, width};
 
         if (plan_is_empty(p)) {
                 buf_puts(out, "nothing would change\n");

@@ -666,7 +666,8 @@ static void set_defaults(struct schema_decoder *d, const struct schema *s, void 
         }
 }
 
-static void report_unknown(struct schema_decoder *d, const struct schema *s, const struct value_pair *p) {
+/* Gives the bit of the field that was probably meant, or 0. */
+static uint64_t report_unknown(struct schema_decoder *d, const struct schema *s, const struct value_pair *p) {
         const char *names[FIELDS_MAX];
         char suggestion[SUGGESTION_SIZE], known[SUGGESTION_SIZE - 32];
         size_t n = 0, used = 0;
@@ -679,13 +680,17 @@ static void report_unknown(struct schema_decoder *d, const struct schema *s, con
                         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
                                                  n == 1 ? "" : ", ", f->name);
         }
-        nearest = suggest_nearest(p->key, names, n, suggestion, sizeof suggestion);
-        if (!nearest) {
+        nearest = str_nearest(p->key, names, n);
+        if (nearest)
+                (void)snprintf(suggestion, sizeof suggestion, "did you mean \"%s\"?", nearest);
+        else
                 (void)snprintf(suggestion, sizeof suggestion, "known are: %s", known);
-                nearest = suggestion;
-        }
-        schema_error(d, &p->key_position, nearest, "unknown field \"%.*s\" in %s", shown_length(p->key),
+        schema_error(d, &p->key_position, suggestion, "unknown field \"%.*s\" in %s", shown_length(p->key),
                      p->key, s->name);
+        for (size_t i = 0; i < n; i++)
+                if (names[i] == nearest)
+                        return UINT64_C(1) << i;
+        return 0;
 }
 
 static void note_broken(const struct schema_decoder *d, const struct schema *s, void *object,
@@ -715,7 +720,7 @@ int schema_decode(struct schema_decoder *d, const struct schema *s, const struct
                 while (f->name && !str_eq(f->name, p->key))
                         f++;
                 if (!f->name) {
-                        report_unknown(d, s, p);
+                        seen |= report_unknown(d, s, p); /* it is not missing too */
                         continue;
                 }
                 if (p->value->type == VALUE_NULL) /* "field:" with nothing behind it is not given */

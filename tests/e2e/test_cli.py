@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line as a person meets it."""
 import json
+import os
 import pathlib
+import signal
 import subprocess
 
 import fleets
@@ -135,6 +137,52 @@ def test_every_kind_in_every_form(lab, fleet_repository, kind):
     assert name.split("/")[-1] == items[0]["metadata"]["name"]
     assert items[0]["metadata"]["name"] in lab.cli("get", kind, "-o", "yaml").stdout
     assert items[0]["metadata"]["name"] in lab.cli("describe", kind, items[0]["metadata"]["name"]).stdout
+
+
+def test_watching_shows_what_changes_and_nothing_else(lab, fleet_repository):
+    start_fleet(lab, fleet_repository, ["a", "b"])
+    lab.add_agent("c", {"site": "other"})
+    lab.wait_connected()
+    shown = {what: lab.folder / f"watch-{what}" for what in ("a", "fleets")}
+    watches = []
+    for what, path in shown.items():
+        words = ["get", "nodes", "a"] if what == "a" else ["get", "fleets"]
+        watches.append(subprocess.Popen([str(lab.build / "src/cli/skerry"), *words, "--watch"], stdout=path.open("w"),
+                                        env=dict(os.environ, **lab.environment)))
+    lab.wait("the first lines", lambda: all(len(path.read_text().splitlines()) == 2 for path in shown.values()))
+    commit = fleets.push(lab, fleet_repository, "Second", text="two")
+    revision = lab.wait_rollout(commit)["spec"]["revision"][:12]
+    lab.wait("the last lines", lambda: revision in shown["a"].read_text().splitlines()[-1]
+             and "Healthy" in shown["a"].read_text().splitlines()[-1] and commit[:9] in shown["fleets"].read_text())
+    for watch in watches:
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait() == 128 + signal.SIGINT
+    for what, path in shown.items():
+        lines = [line.split() for line in path.read_text().splitlines()]
+        assert not any(line == following for line, following in zip(lines, lines[1:])), "a line that says nothing new"
+        names = {line[0] for line in lines if line[0] != "NAME"}
+        assert names == ({"a"} if what == "a" else {"edge"})
+
+
+def test_status_tells_of_a_rollout_that_failed(lab, fleet_repository):
+    start_fleet(lab, fleet_repository, ["b-10", "b-9"])
+    assert "Rollouts" not in lab.cli("status").stdout
+    commit = fleets.push(lab, fleet_repository, "Bad", text="bad", ready="2s")
+    lab.wait_rollout(commit, "RolledBack")
+    status = lab.cli("status").stdout
+    assert "RolledBack" in status and "rollout retry edge" in status
+    assert len(lab.cli_json("status")["rollouts"]["items"]) == 1
+    assert lab.cli("rollout", "status", "edge", check=False).stdout.count("rollout retry edge") == 1
+    described = lab.cli("describe", "rollout", "edge").stdout
+    assert commit in described and "goes back to the last good revision" in described
+    # Numbers in names are numbers.
+    assert lab.cli("get", "nodes", "-o", "name").stdout.split() == ["node/b-9", "node/b-10"]
+
+
+def test_nothing_to_check_is_said(build, tmp_path):
+    result = run(build, "src/cli/skerry", "validate", tmp_path)
+    assert result.returncode == 0 and "skerry init" in result.stdout
+    assert run(build, "src/cli/skerry", "validate", tmp_path, "--strict").returncode == 1
 
 
 def test_an_unreachable_server_is_said_plainly(lab):

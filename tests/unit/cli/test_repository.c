@@ -57,6 +57,12 @@ static void test_faults_are_shown_in_their_line(void **state) {
         buf_clear(&out);
         repository_put_diagnostics(&out, m->diagnostics, &(struct diagnostics_look){0});
         assert_null(strstr(buf_str(&out), "|"));
+        assert_null(strstr(buf_str(&out), "\n    "));
+        /* On a terminal lines are broken between words. */
+        buf_clear(&out);
+        repository_put_diagnostics(&out, m->diagnostics, &(struct diagnostics_look){.width = 60});
+        assert_non_null(strstr(buf_str(&out), "fleet.yaml:6:46: error: unknown field \"fils\" in fleet\n"
+                                              "    template (did you mean \"files\"?)\n"));
 }
 
 static void test_a_missing_folder_is_told(void **state) {
@@ -93,7 +99,7 @@ static void test_a_folder_compared_with_itself_and_another(void **state) {
                                                  &changed, NULL),
                          0);
         assert_false(plan_is_empty(changed));
-        plan_format(changed, false, &out);
+        plan_format(changed, false, 0, &out);
         assert_non_null(strstr(buf_str(&out), "- one"));
         assert_non_null(strstr(buf_str(&out), "+ two"));
         assert_non_null(strstr(buf_str(&out), "kiel-1"));

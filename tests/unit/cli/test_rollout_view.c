@@ -53,7 +53,7 @@ static void test_picture(void **state) {
         rollout_draw(&out, r, NOW, &look);
         assert_string_equal(buf_str(&out), "shops  RollingBack: wave canary: 1 failed\n"
                                            "a1b2c3d4e Make it blue, rollout 01kabc\n"
-                                           "0 of 4 healthy, 1 failed, 1 progressing, 2 pending, 12s\n"
+                                           "0 of 4 healthy, 1 failed, 1 progressing, 2 pending, for 12s\n"
                                            "\n"
                                            "> canary  xxxxxxxxxxxxxxx++++++++++++++  0/2  Failed, 1 failed\n"
                                            "  rest    .............................  0/2  Pending\n"
@@ -61,6 +61,69 @@ static void test_picture(void **state) {
                                            "  x kiel-1    RolledBack   app web: check http failed\n"
                                            "\n"
                                            "  + kiel-2    Applying     for 3s  away\n");
+}
+
+static void set(json_t *object, const char *key, const char *text) {
+        assert_int_equal(json_object_set_new(object, key, json_string(text)), 0);
+}
+
+/* Whole: reasons in as many lines as they take, who went back without having failed, and what to do next. */
+static void test_whole_picture(void **state) {
+        _cleanup_json_ json_t *r = failing();
+        json_t *status = json_object_get(r, "status"), *members = json_object_get(status, "members"),
+               *canary = json_array_get(json_object_get(status, "waves"), 0);
+        set(status, "phase", "RolledBack");
+        set(status, "reason", "1 node failed, 0 tolerated (kiel-1: app web: check http failed)");
+        set(status, "finishedAt", "2026-11-20T15:59:58Z");
+        set(json_object_get(r, "spec"), "commitSubject",
+            "A subject that goes on and on and on and on and on");
+        set(json_array_get(members, 0), "reason", "app web: check http failed: connection refused");
+        set(json_array_get(members, 1), "state", "RolledBack");
+        json_object_set_new(status, "progressing", json_integer(0));
+        json_object_set_new(status, "rolledBack", json_integer(1));
+        json_object_set_new(canary, "progressing", json_integer(0));
+        json_object_set_new(canary, "rolledBack", json_integer(1));
+        _cleanup_(buf_done) struct buf out = BUF_INIT;
+        rollout_draw(&out, r, NOW, &(struct rollout_look){.width = 60, .whole = true});
+        assert_string_equal(buf_str(&out), "shops  RolledBack: 1 node failed, 0 tolerated (kiel-1: app\n"
+                                           "    web: check http failed)\n"
+                                           "a1b2c3d4e A subject that goes on and on and~, rollout 01kabc\n"
+                                           "0 of 4 healthy, 1 failed, 1 went back, 2 pending, took 10s\n"
+                                           "\n"
+                                           "  canary  xxxxxx<<<<<<  0/2  Failed, 1 failed, 1 went back\n"
+                                           "  rest    ............  0/2  Pending\n"
+                                           "\n"
+                                           "  x kiel-1    RolledBack   app web: check http failed:\n"
+                                           "                           connection refused\n"
+                                           "\n"
+                                           "  < kiel-2    RolledBack   with the others  away\n"
+                                           "\n"
+                                           "Push a commit that mends it, or 'skerry rollout retry shops'\n"
+                                           "  to try the same again; 'skerry events --rollout 01kabc'\n"
+                                           "  tells the whole story.\n");
+}
+
+static void test_next_steps(void **state) {
+        static const struct {
+                const char *phase;
+                bool paused;
+                const char *words;
+        } cases[] = {
+                {"Progressing", false, NULL},      {"Progressing", true, "rollout resume shops"},
+                {"Succeeded", false, NULL},        {"Failed", false, "rollout retry shops"},
+                {"RolledBack", false, "01kabc"},   {"Aborted", false, NULL},
+                {"Failed", true, "rollout retry"},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_json_ json_t *r = failing();
+                set(json_object_get(r, "status"), "phase", cases[i].phase);
+                json_object_set_new(json_object_get(r, "status"), "paused", json_boolean(cases[i].paused));
+                _cleanup_(x_freep) char *next = rollout_next_step(r);
+                if (cases[i].words)
+                        assert_non_null(strstr(next, cases[i].words));
+                else
+                        assert_null(next);
+        }
 }
 
 static void test_no_line_is_too_wide_or_too_many(void **state) {
@@ -168,6 +231,8 @@ static void test_bars_add_up(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_picture),
+                cmocka_unit_test(test_whole_picture),
+                cmocka_unit_test(test_next_steps),
                 cmocka_unit_test(test_no_line_is_too_wide_or_too_many),
                 cmocka_unit_test(test_soak_counts_down),
                 cmocka_unit_test(test_only_what_changed_is_told),

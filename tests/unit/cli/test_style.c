@@ -39,6 +39,33 @@ static void test_safe(void **state) {
         }
 }
 
+static void wrapped(const char *text, size_t at, size_t indent, size_t width, const char *expected) {
+        _cleanup_(buf_done) struct buf b = BUF_INIT;
+        buf_puts(&b, "");
+        text_put_wrapped(&b, text, at, indent, width);
+        assert_string_equal(buf_str(&b), expected);
+}
+
+static void test_wrapped(void **state) {
+        wrapped("one two three", 0, 0, 0, "one two three");
+        wrapped("", 5, 5, 40, "");
+        wrapped("one two three four five six seven eight nine", 6, 6, 40,
+                "one two three four five six seven\n      eight nine");
+        /* What ends at the edge is not broken; */
+        wrapped("one two three four five six seven 12345678", 0, 4, 42,
+                "one two three four five six seven 12345678");
+        /* the first word goes to the next line where it does not fit behind what is there; */
+        wrapped("sevenandthirty is long", 35, 4, 40, "\n    sevenandthirty is long");
+        /* a word longer than the line stays whole; */
+        wrapped("a 0123456789012345678901234567890123456789 b", 0, 2, 30,
+                "a\n  0123456789012345678901234567890123456789\n  b");
+        /* columns count, not bytes; blanks inside stay, those at a break and at the end go; */
+        wrapped("日本語 日本語  x ", 0, 0, 16, "日本語 日本語  x");
+        wrapped("日本語 日本語  x", 0, 0, 15, "日本語 日本語\nx");
+        /* on a narrow terminal the indent gives way. */
+        wrapped("one two three four five six seven", 33, 33, 40, "one two\n     three four five six seven");
+}
+
 static void test_dressed_only_with_colour(void **state) {
         _cleanup_(buf_done) struct buf b = BUF_INIT;
         style_puts(&b, false, STYLE_BAD, "x");
@@ -52,6 +79,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_safe),
+                cmocka_unit_test(test_wrapped),
                 cmocka_unit_test(test_dressed_only_with_colour),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

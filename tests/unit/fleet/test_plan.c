@@ -105,7 +105,7 @@ static struct plan *plan(const struct fleet_model *m, const struct fleet_model *
 static void assert_plan(const struct plan *p, const char *expected) {
         _cleanup_(buf_done) struct buf out = BUF_INIT, plain = BUF_INIT;
 
-        plan_format(p, false, &out);
+        plan_format(p, false, 0, &out);
         for (const char *s = buf_str(&out); *s;) {
                 size_t hex = strspn(s, "0123456789abcdef");
                 if (hex == 12) {
@@ -213,7 +213,7 @@ static void test_manifests(void **state) {
         struct fleet_model *before = compile(&BASE), *after = compile(&v);
         struct plan *p = plan(after, before, NULL, 0, NULL);
         _cleanup_(buf_done) struct buf out = BUF_INIT;
-        plan_format(p, true, &out);
+        plan_format(p, true, 0, &out);
         assert_non_null(strstr(buf_str(&out), "manifests[ConfigMap/page].data.text: hello -> bye"));
         assert_non_null(strstr(buf_str(&out), "\033[33m~ "));
         plan_free(p);
@@ -313,6 +313,43 @@ static void test_a_broken_repository_has_no_plan(void **state) {
         memory_tree_done(&t);
 }
 
+/* Values that are too long to stand side by side, files that come, and more nodes than fit a line. */
+static void test_long_lines(void **state) {
+        static struct pair shop[] = {{"role", "shop"}};
+        struct variant v = BASE;
+        struct plan_node nodes[9];
+        char names[ARRAY_SIZE(nodes)][32];
+        _cleanup_(buf_done) struct buf out = BUF_INIT;
+
+        v.command = "[/bin/till, --with, a-first-argument, --and, another-one]\n"
+                    "  workingDirectory: /srv";
+        v.content = "one\", mode: \"0600\", owner: till}, {path: /etc/new, content: \"new\\n";
+        v.apps = "[till, web]";
+        struct fleet_model *before = compile(&BASE), *after = compile(&v);
+        for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+                (void)snprintf(names[i], sizeof names[i], "a-shop-of-the-north-%zu", i);
+                nodes[i] = (struct plan_node){
+                        .name = names[i], .labels = {shop, 1}, .connected = true, .fleet = "shops"};
+        }
+        struct plan *p = plan(after, before, nodes, ARRAY_SIZE(nodes), NULL);
+        plan_format(p, false, 72, &out);
+        assert_non_null(strstr(buf_str(&out),
+                               "        ~ command\n"
+                               "            - /bin/till --slow\n"
+                               "            + /bin/till --with a-first-argument --and another-one\n"));
+        assert_non_null(strstr(buf_str(&out), "        + files[/etc/new]: 4 bytes, "));
+        assert_non_null(strstr(buf_str(&out), ", mode 0644\n"));
+        const char *waves = strstr(buf_str(&out), " in 3 waves");
+        assert_non_null(waves);
+        assert_non_null(strstr(waves, "9 nodes  such as a-shop-of-the-north-"));
+        assert_non_null(strstr(waves, ",\n                             a-shop-of-the-north-"));
+        for (const char *s = waves; *s; s += strcspn(s, "\n") + 1)
+                assert_true(strcspn(s, "\n") <= 72);
+        plan_free(p);
+        fleet_model_free(before);
+        fleet_model_free(after);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_everything_is_new),
@@ -320,6 +357,7 @@ int main(void) {
                 cmocka_unit_test(test_fields_and_files),
                 cmocka_unit_test(test_manifests),
                 cmocka_unit_test(test_nodes_move),
+                cmocka_unit_test(test_long_lines),
                 cmocka_unit_test(test_limits_are_not_exact),
                 cmocka_unit_test(test_a_broken_repository_has_no_plan),
         };
