@@ -209,6 +209,8 @@ static bool threshold_is_met(const struct rollout *r) {
 
 static bool wave_is_healthy(const struct rollout *r) {
         const struct wave_tally *t = rollout_tally(r, r->wave);
+        if (t->total == 0 && r->paused)
+                return false; /* see on_removed() */
         return t->undecided == 0 && t->ok >= wave_need(r, r->wave) && threshold_is_met(r);
 }
 
