@@ -548,12 +548,20 @@ int db_open(struct loop *l, const char *url, const struct db_migration *migratio
         return err_set(err, EINVAL, "no database of the kind \"%s\": write sqlite:/path/to/file", url);
 }
 
+/* Nothing waits, nothing is being written by the worker, nobody is still to be told. */
+static bool is_idle(struct db *db) {
+        pthread_mutex_lock(&db->lock);
+        bool idle = db->queue.n == 0 && !db->writing && db->finished.n == 0;
+        pthread_mutex_unlock(&db->lock);
+        return idle;
+}
+
 /* What done() submits in its turn is written too; a chain without end is cut. */
 static void drain(struct db *db, struct err **err) {
         for (int round = 0; round < 100; round++) {
                 int r = flush(db, CLOSE_TRIES, err);
                 call_done(db);
-                if (r < 0 || !db->queue.first)
+                if (r < 0 || is_idle(db))
                         return;
         }
 }
