@@ -236,8 +236,10 @@ void http_server_stop(struct http_server *s, msec_t grace_ms, void (*done)(void 
         uv_close((uv_handle_t *)&s->listener, on_handle_closed);
         x_closep(&s->listen_fd); /* now, not when all have left: nobody new may wait in the backlog */
         s->listen_fd = -1;
-        http_socket_shut_down_all(s);
         loop_timer_set(s->grace, grace_ms);
+        http_socket_shut_down_all(s);
+        if (list_is_empty(&s->sockets)) /* now, too: our owner may end the loop without another turn */
+                http_server_finish(s);
 }
 
 size_t http_server_drop_peer(struct http_server *s, const char *spiffe_id) {

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 from lab import wait_until
-from lab.lab import free_port
+from lab.ports import free_port
 from lab.program import Program
 
 

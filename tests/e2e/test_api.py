@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The REST API as a stranger meets it."""
 import json
+import socket
 import ssl
 import subprocess
 import urllib.error
@@ -139,3 +140,17 @@ def test_http2_and_http1_answer_alike(lab):
                                  f"https://127.0.0.1:{lab.api_port}/api/v1/version"], capture_output=True, text=True)
         expected = {"--http2": "2 200", "--http1.1": "1.1 200"}[version]
         assert result.stdout == expected
+
+
+def test_a_port_in_use_is_said(lab):
+    lab.server.stop()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", lab.api_port))
+        other.listen()
+        result = subprocess.run(
+            [lab.build / "src/server/skerry-server", "run", "--state", lab.state, "--api-listen",
+             f"127.0.0.1:{lab.api_port}", "--edge-listen", f"127.0.0.1:{lab.edge_port}"],
+            capture_output=True, text=True, timeout=60, env=lab.environment)
+    assert result.returncode == 1
+    assert f"listen on 127.0.0.1:{lab.api_port}: Address already in use" in result.stderr

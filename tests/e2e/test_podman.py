@@ -5,7 +5,8 @@ import urllib.request
 
 import pytest
 from lab import wait_until
-from lab.lab import WEB_IMAGE, free_port
+from lab.lab import WEB_IMAGE
+from lab.ports import free_port
 
 FLEET = """\
 apiVersion: skerry/v1alpha1

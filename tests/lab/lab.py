@@ -11,6 +11,7 @@ import tempfile
 
 from . import program
 from .link import Link
+from .ports import free_port
 from .repository import FleetRepository
 from .waiting import wait_until
 
@@ -20,12 +21,6 @@ WEB_IMAGE = "localhost/skerry-demo/web:1"
 
 class LabError(AssertionError):
     """A command of ours failed."""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Agent(program.Program):

@@ -4,6 +4,8 @@ import selectors
 import socket
 import threading
 
+from .ports import free_port
+
 
 class Link:
     """Forwards 127.0.0.1:self.port to a target port.
@@ -23,7 +25,7 @@ class Link:
         self._wake_read, self._wake_write = socket.socketpair()
         self._selector.register(self._wake_read, selectors.EVENT_READ, "wake")
         self._listener = None
-        self.port = 0
+        self.port = free_port()
         self._listen()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -34,7 +36,6 @@ class Link:
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", self.port))
         self._listener.listen(64)
-        self.port = self._listener.getsockname()[1]
         self._selector.register(self._listener, selectors.EVENT_READ, "accept")
 
     def _order(self, mode):
