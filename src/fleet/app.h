@@ -25,6 +25,16 @@ struct app_file {
         bool expand;               /* content holds `${}` references */
 };
 
+struct app_artifact { /* from the signed repository (repo/artifact.h) */
+        const char *name, *version;
+        /* Absolute on the node, beneath its sysroot: where a tree or file shows (a symbolic link into the agent's
+         * store, replaced atomically). NULL: no link is made; a process app's relative command and working
+         * directory are found in its first tree or file. Never set for driver podman, which loads the image
+         * as localhost/<name>:<version>. */
+        const char *path;
+};
+#define APP_ARTIFACTS_MAX 16
+
 enum check_type { CHECK_EXEC, CHECK_HTTP, CHECK_TCP };
 struct health_check {
         const char *name;
@@ -49,6 +59,8 @@ struct app_spec {
         struct pairs environment;
         struct app_file *files;
         size_t n_files;
+        struct app_artifact *artifacts;
+        size_t n_artifacts;
         json_t **manifests; /* podman: Kubernetes objects (references freed by the owner's destructor) */
         size_t n_manifests;
         struct health_check *checks;
