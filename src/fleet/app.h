@@ -27,10 +27,10 @@ struct app_file {
 
 struct app_artifact { /* from the signed repository (repo/artifact.h) */
         const char *name, *version;
-        /* Absolute on the node, beneath its sysroot: where a tree or file shows (a symbolic link into the agent's
-         * store, replaced atomically). NULL: no link is made; a process app's relative command and working
-         * directory are found in its first tree or file. Never set for driver podman, which loads the image
-         * as localhost/<name>:<version>. */
+        /* Absolute on the node, beneath its sysroot: where a tree or file shows (a symbolic link into the
+         * agent's store, replaced atomically). NULL: no link is made; a process app's relative command and
+         * working directory are found in its first tree or file. Never set for driver podman, which loads the
+         * image as localhost/<name>:<version>. */
         const char *path;
 };
 #define APP_ARTIFACTS_MAX 16
