@@ -29,7 +29,7 @@ void platform_file_name(const char *platform, char ret[PLATFORM_MAX]);
 /* What this machine is ("linux/amd64"). */
 const char *platform_here(void);
 /* Can a node of platform `node` run what was made for `made_for`? 0: no; else higher is better: the same, a
- * lower variant of the same architecture (arm/v6 on v7), "any". */
+ * lower variant of the same architecture (arm/v6 on v7), "any". Both as platform_parse() leaves them. */
 int platform_match(const char *node, const char *made_for);
 
 struct artifact { /* one platform of one version */
@@ -55,8 +55,9 @@ int artifact_from_target(const char *path, int64_t length, const char *sha256, c
 json_t *artifact_custom(const struct artifact *a) _must_use_;
 /* "artifacts/web/1.2.0/linux-amd64"; malloc'ed. */
 char *artifact_target_path(const char *name, const char *version, const char *platform) _must_use_;
-/* The best of n for a node: its platform, its labels (object of texts) having all of `hardware`, more of them
- * preferred. NULL: none fits. */
+/* The best of n for a node: its platform, then its labels (object of texts, may be NULL) having all of
+ * `hardware`, more of them preferred, then the higher release counter. A yanked one is the answer only where
+ * nothing else fits, so that the caller can say so and name replaced_by. NULL: none fits. */
 const struct artifact *artifact_choose(const struct artifact *const *all, size_t n, const char *platform,
                                        const json_t *labels);
 
