@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/fs.h"
+#include "base/str.h"
+
 static const char *const driver_names[] = {
         [APP_DRIVER_FILES] = "files",
         [APP_DRIVER_PROCESS] = "process",
@@ -21,4 +24,31 @@ int app_driver_from_name(const char *name, enum app_driver *ret) {
                         return 0;
                 }
         return -EINVAL;
+}
+
+/* Of each part, whatever stands in place of references: what they bring is looked at once they are replaced.
+ */
+static bool parts_are_safe(const char *path) {
+        for (const char *p = path; *p; p++)
+                if ((unsigned char)*p < 0x20 || *p == 0x7f)
+                        return false;
+        for (const char *p = path; *p; p += strspn(p, "/")) {
+                size_t n = strcspn(p, "/");
+                if (n == 2 && p[0] == '.' && p[1] == '.')
+                        return false;
+                p += n;
+        }
+        return true;
+}
+
+bool app_path_is_safe(const char *path, bool expanded) {
+        if (expanded || !strstr(path, "${"))
+                return path[0] == '/' && path_is_beneath(path + 1);
+        return (path[0] == '/' || str_has_prefix(path, "${")) && parts_are_safe(path);
+}
+
+bool app_path_is_safe_below(const char *path) {
+        if (!strstr(path, "${"))
+                return path_is_beneath(path);
+        return path[0] != '/' && parts_are_safe(path);
 }

@@ -35,6 +35,12 @@ struct app_artifact { /* from the signed repository (repo/artifact.h) */
 };
 #define APP_ARTIFACTS_MAX 16
 
+/* Absolute, beneath the root, without ".", ".." and "//". Where references have not been replaced yet only
+ * the rest is judged. */
+bool app_path_is_safe(const char *path, bool expanded);
+/* The same of a relative path, as a command within an artifact. */
+bool app_path_is_safe_below(const char *path);
+
 enum check_type { CHECK_EXEC, CHECK_HTTP, CHECK_TCP };
 struct health_check {
         const char *name;

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
+#include "repo/artifact.h"
 
 #define DURATION_MAX (INT64_C(36525) * 86400000) /* a hundred years, as str_to_duration_ms() */
 
@@ -167,6 +168,39 @@ static int read_file(struct arena *arena, const json_t *j, struct app_file *f, s
         return 0;
 }
 
+static int read_artifact(struct arena *arena, const json_t *j, struct app_artifact *a, struct err **err) {
+        static const char *const fields[] = {"name", "version", "path"};
+        const char *required;
+        int r;
+        if ((r = json_check_fields(j, fields, ARRAY_SIZE(fields), err)) < 0 ||
+            (r = json_read_string(j, "name", &required, err)) < 0 ||
+            (r = json_read_string(j, "version", &required, err)) < 0 ||
+            (r = read_text(arena, j, "name", &a->name, err)) < 0 ||
+            (r = read_text(arena, j, "version", &a->version, err)) < 0)
+                return r;
+        return read_text(arena, j, "path", &a->path, err);
+}
+
+static int read_artifacts(struct arena *arena, const json_t *j, struct app_spec *a, struct err **err) {
+        const json_t *list = NULL;
+        int r = read_list(j, "artifacts", &list, err);
+        if (r < 0 || !list)
+                return r;
+        if (json_array_size(list) > APP_ARTIFACTS_MAX)
+                return err_set(err, EINVAL, "artifacts: %zu items, at most %d are taken",
+                               json_array_size(list), APP_ARTIFACTS_MAX);
+        a->artifacts = arena_calloc(arena, json_array_size(list), sizeof(*a->artifacts));
+        if (!a->artifacts)
+                return no_memory(err);
+        for (size_t i = 0; i < json_array_size(list); i++) {
+                r = read_artifact(arena, json_array_get(list, i), &a->artifacts[i], err);
+                if (r < 0)
+                        return err_wrap_code(err, r, "artifacts[%zu]", i);
+                a->n_artifacts = i + 1;
+        }
+        return 0;
+}
+
 static int read_files(struct arena *arena, const json_t *j, struct app_spec *a, struct err **err) {
         const json_t *list = NULL;
         int r = read_list(j, "files", &list, err);
@@ -271,6 +305,7 @@ static int read_members(struct arena *arena, const json_t *j, struct app_spec *a
                                              "workingDirectory",
                                              "user",
                                              "environment",
+                                             "artifacts",
                                              "files",
                                              "manifests",
                                              "healthChecks",
@@ -303,7 +338,8 @@ static int read_members(struct arena *arena, const json_t *j, struct app_spec *a
         r = pairs_from_json(arena, json_object_get(j, "environment"), NULL, NULL, &a->environment, err);
         if (r < 0)
                 return err_wrap_code(err, r, "environment");
-        if ((r = read_files(arena, j, a, err)) < 0 || (r = read_manifests(arena, j, a, err)) < 0)
+        if ((r = read_artifacts(arena, j, a, err)) < 0 || (r = read_files(arena, j, a, err)) < 0 ||
+            (r = read_manifests(arena, j, a, err)) < 0)
                 return r;
         return read_checks(arena, j, a, err);
 }
@@ -363,6 +399,13 @@ static json_t *file_to_json(const struct app_file *f) {
         return TAKE_PTR(j);
 }
 
+static json_t *artifact_to_json(const struct app_artifact *a) {
+        _cleanup_json_ json_t *j = json_pack("{s:s, s:s}", "name", a->name, "version", a->version);
+        if (!j || write_text(j, "path", a->path, NULL) < 0)
+                return NULL;
+        return TAKE_PTR(j);
+}
+
 static json_t *check_to_json(const struct health_check *c) {
         _cleanup_json_ json_t *j =
                 json_pack("{s:s, s:s}", "name", c->name, "type", check_type_names[c->type]);
@@ -377,7 +420,13 @@ static json_t *check_to_json(const struct health_check *c) {
 
 static int write_lists(json_t *j, const struct app_spec *a) {
         int r = 0;
-        if (a->n_files > 0) {
+        if (a->n_artifacts > 0) {
+                json_t *list = json_array();
+                r = json_object_set_new(j, "artifacts", list);
+                for (size_t i = 0; r == 0 && i < a->n_artifacts; i++)
+                        r = json_array_append_new(list, artifact_to_json(&a->artifacts[i]));
+        }
+        if (r == 0 && a->n_files > 0) {
                 json_t *list = json_array();
                 r = json_object_set_new(j, "files", list);
                 for (size_t i = 0; r == 0 && i < a->n_files; i++)
@@ -431,21 +480,6 @@ static bool holds_reference(const char *s, bool expanded) {
         return !expanded && strstr(s, "${");
 }
 
-/* With references in it only the rest can be judged: what they bring is looked at once they are replaced. */
-static bool path_is_safe(const char *path, bool expanded) {
-        if (!holds_reference(path, expanded))
-                return path[0] == '/' && path_is_beneath(path + 1);
-        if ((path[0] != '/' && !str_has_prefix(path, "${")) || !is_one_line(path))
-                return false;
-        for (const char *p = path; *p; p += strspn(p, "/")) {
-                size_t n = strcspn(p, "/");
-                if (n == 2 && p[0] == '.' && p[1] == '.')
-                        return false;
-                p += n;
-        }
-        return true;
-}
-
 static bool port_is_valid(const char *port, bool expanded) {
         uint64_t n;
         return holds_reference(port, expanded) || (str_to_u64(port, &n) == 0 && n >= 1 && n <= 65535);
@@ -454,7 +488,7 @@ static bool port_is_valid(const char *port, bool expanded) {
 static int check_file(const struct app_file *f, bool expanded, struct err **err) {
         if (!f->path || !f->sha256)
                 return err_set(err, EINVAL, "a file without path or digest");
-        if (!path_is_safe(f->path, expanded))
+        if (!app_path_is_safe(f->path, expanded))
                 return err_set(err, EINVAL, "file %.300s: not an absolute path beneath the root", f->path);
         if (!sha256_hex_is_valid(f->sha256))
                 return err_set(err, EINVAL, "file %.300s: \"%.100s\" is not a SHA-256", f->path, f->sha256);
@@ -466,6 +500,38 @@ static int check_file(const struct app_file *f, bool expanded, struct err **err)
                                f->mode);
         if ((f->owner && !is_word(f->owner)) || (f->group && !is_word(f->group)))
                 return err_set(err, EINVAL, "file %.300s: owner or group is not a name", f->path);
+        return 0;
+}
+
+static int check_artifacts(const struct app_spec *a, bool expanded, struct err **err) {
+        if (a->n_artifacts > APP_ARTIFACTS_MAX)
+                return err_set(err, EINVAL, "artifacts: %zu items, at most %d are taken", a->n_artifacts,
+                               APP_ARTIFACTS_MAX);
+        for (size_t i = 0; i < a->n_artifacts; i++) {
+                const struct app_artifact *x = &a->artifacts[i];
+                if (!x->name || !artifact_name_is_valid(x->name))
+                        return err_set(err, EINVAL, "artifact \"%.300s\": not a name",
+                                       x->name ? x->name : "");
+                if (!x->version ||
+                    (!holds_reference(x->version, expanded) && !artifact_version_is_valid(x->version)))
+                        return err_set(err, EINVAL, "artifact %s: \"%.200s\" is not a version", x->name,
+                                       x->version ? x->version : "");
+                if (x->path && a->driver == APP_DRIVER_PODMAN)
+                        return err_set(err, EINVAL, "artifact %s: driver podman takes no path", x->name);
+                if (!x->path && a->driver == APP_DRIVER_FILES)
+                        return err_set(err, EINVAL, "artifact %s: driver files needs a path", x->name);
+                if (x->path && !app_path_is_safe(x->path, expanded))
+                        return err_set(err, EINVAL,
+                                       "artifact %s: %.300s is not an absolute path beneath the root",
+                                       x->name, x->path);
+                for (size_t j = 0; j < i; j++) {
+                        if (str_eq(x->name, a->artifacts[j].name))
+                                return err_set(err, EINVAL, "artifact %s is there twice", x->name);
+                        if (x->path && str_eq(x->path, a->artifacts[j].path))
+                                return err_set(err, EINVAL, "artifacts %s and %s have the same path %.300s",
+                                               a->artifacts[j].name, x->name, x->path);
+                }
+        }
         return 0;
 }
 
@@ -541,6 +607,8 @@ static int check_members(const struct app_spec *a, bool expanded, struct err **e
                 if (!*key || strchr(key, '='))
                         return err_set(err, EINVAL, "environment: \"%.100s\" is not a name", key);
         }
+        if ((r = check_artifacts(a, expanded, err)) < 0)
+                return r;
         for (size_t i = 0; i < a->n_files; i++)
                 if ((r = check_file(&a->files[i], expanded, err)) < 0)
                         return r;

@@ -131,6 +131,20 @@ static int build_depends_on(struct compiler *c, struct arena *arena, const struc
         return 0;
 }
 
+static int build_artifacts(struct compiler *c, struct arena *arena, const struct app_document *d,
+                           struct app_spec *app) {
+        app->artifacts = arena_calloc(arena, d->n_artifacts + 1, sizeof *app->artifacts);
+        if (!app->artifacts)
+                return no_memory(c);
+        for (size_t i = 0; i < d->n_artifacts; i++)
+                app->artifacts[app->n_artifacts++] = (struct app_artifact){
+                        .name = d->artifacts[i].name.text,
+                        .version = d->artifacts[i].version.text,
+                        .path = d->artifacts[i].path.text,
+                };
+        return 0;
+}
+
 static int build_app(struct compiler *c, struct arena *arena, const struct app_entry *e, bool on_files,
                      struct app_spec *app) {
         const struct app_document *d = e->document->app;
@@ -155,6 +169,8 @@ static int build_app(struct compiler *c, struct arena *arena, const struct app_e
                 .pids_max = d->resources.pids_max,
                 .keep_on_prune = d->prune == 1,
         };
+        if (r == 0)
+                r = build_artifacts(c, arena, d, app);
         if (r == 0)
                 r = build_checks(c, arena, d, app);
         if (r == 0)

@@ -83,6 +83,8 @@ void compiler_missing(struct compiler *c, enum fleet_kind kind, const struct loc
 
 /* Resolves file documents into e->files (with places and texts); faults are reported. */
 int link_files(struct compiler *c, struct app_entry *e, const struct file_document *files, size_t n);
+/* Do the paths of a fleet's artifacts get along with each other and with its files? */
+int check_artifact_paths(struct compiler *c, const struct fleet_entry *f);
 int link_apps(struct compiler *c);
 int link_fleets(struct compiler *c);
 /* Which fleet reaches which node; whether every reference is known there. */

@@ -82,6 +82,12 @@ struct check_document {
         int64_t failure_threshold, success_threshold;
 };
 
+struct artifact_document {
+        struct located name;
+        struct position where;
+        struct located version, path; /* path.text NULL: not given */
+};
+
 struct app_document {
         int driver; /* enum app_driver, or -1 where it was wrong */
         struct located_list command;
@@ -89,6 +95,8 @@ struct app_document {
         struct pairs environment;
         struct file_document *files;
         size_t n_files;
+        struct artifact_document *artifacts;
+        size_t n_artifacts;
         struct located_list manifests;
         struct {
                 int64_t memory_max, cpu_max, pids_max;

@@ -2,8 +2,10 @@
 /* The App kind. */
 #include <string.h>
 
+#include "base/fs.h"
 #include "base/str.h"
 #include "fleet/kinds.h"
+#include "repo/artifact.h"
 
 #define SECOND 1000
 #define MINUTE (60 * SECOND)
@@ -179,6 +181,61 @@ static const struct schema check_schema = {
                 },
 };
 
+/* ---- Artifacts */
+
+static bool holds_reference(const char *text) {
+        return strstr(text, "${") != NULL;
+}
+
+static void check_artifact(struct schema_decoder *d, const struct value *v, void *object) {
+        const struct artifact_document *a = object;
+
+        if (a->name.text && !artifact_name_is_valid(a->name.text))
+                schema_error(d, &a->name.where, "use DNS labels joined by dots, as in \"shop.web\"",
+                             "field \"name\": \"%.200s\" is not the name of an artifact", a->name.text);
+        if (a->version.text && !holds_reference(a->version.text) &&
+            !artifact_version_is_valid(a->version.text))
+                schema_error(d, &a->version.where,
+                             "use at most 128 letters, digits and ._+-, with a letter or digit first",
+                             "field \"version\": \"%.200s\" is not a version", a->version.text);
+        if (a->path.text && !app_path_is_safe(a->path.text, false))
+                schema_error(
+                        d, &a->path.where, "write it from the root, as /opt/web",
+                        "field \"path\": \"%.200s\" is not an absolute path without \".\", \"..\" and \"//\"",
+                        a->path.text);
+}
+
+static const struct schema artifact_schema = {
+        .name = "artifact",
+        .documentation = "A version of an artifact from the signed repository; the node gets what fits its "
+                         "platform and labels.",
+        .size = sizeof(struct artifact_document),
+        .where_offset = offsetof(struct artifact_document, where),
+        .check = check_artifact,
+        .fields =
+                (const struct schema_field[]){
+                        {.name = "name",
+                         .type = SCHEMA_LOCATED,
+                         .offset = offsetof(struct artifact_document, name),
+                         .required = true,
+                         .documentation = "As it was pushed."},
+                        {.name = "version",
+                         .type = SCHEMA_LOCATED,
+                         .offset = offsetof(struct artifact_document, version),
+                         .required = true,
+                         .expands = true,
+                         .documentation = "Quoted where it looks like a number."},
+                        {.name = "path",
+                         .type = SCHEMA_LOCATED,
+                         .offset = offsetof(struct artifact_document, path),
+                         .expands = true,
+                         .documentation =
+                                 "Where a tree or file shows on the node, as a symbolic link that is "
+                                 "replaced in one step; not for podman."},
+                        {NULL},
+                },
+};
+
 /* ---- App */
 
 static const char *const driver_names[] = {
@@ -285,18 +342,62 @@ static void check_driver_fields(struct schema_decoder *d, const struct value *v,
         if (a->driver == APP_DRIVER_PODMAN && !value_get(v, "manifests"))
                 schema_error(d, &v->position, "list Kubernetes YAML files that lie beside this one",
                              "App spec: driver podman needs \"manifests\"");
-        if (a->driver == APP_DRIVER_FILES && a->n_files == 0)
-                schema_error(d, &v->position, NULL, "App spec: driver files needs \"files\"");
+        if (a->driver == APP_DRIVER_FILES && a->n_files == 0 && a->n_artifacts == 0)
+                schema_error(d, &v->position, NULL,
+                             "App spec: driver files needs \"files\" or \"artifacts\"");
+        for (size_t i = 0; i < a->n_artifacts; i++) {
+                const struct artifact_document *artifact = &a->artifacts[i];
+                if (a->driver == APP_DRIVER_PODMAN && artifact->path.text)
+                        schema_error(d, &artifact->path.where,
+                                     "leave it out: the image is loaded as localhost/NAME:VERSION",
+                                     "artifact \"%.200s\": \"path\" is not for driver podman",
+                                     artifact->name.text ? artifact->name.text : "");
+                else if (a->driver == APP_DRIVER_FILES && !artifact->path.text)
+                        schema_error(d, &artifact->where, "say where it shall show, as in /opt/web",
+                                     "artifact \"%.200s\": driver files needs a \"path\"",
+                                     artifact->name.text ? artifact->name.text : "");
+        }
 }
 
-/* An absolute path, or a bare name that is looked for in PATH. */
-static void check_program(struct schema_decoder *d, const struct located *program) {
+static void check_artifacts(struct schema_decoder *d, const struct app_document *a) {
+        for (size_t i = 0; i < a->n_artifacts; i++)
+                for (size_t j = 0; j < i; j++) {
+                        const struct artifact_document *x = &a->artifacts[i], *first = &a->artifacts[j];
+                        if (x->name.text && str_eq(x->name.text, first->name.text)) {
+                                schema_error(d, &x->name.where, "take one version of it",
+                                             "artifact \"%.200s\" is there twice, first in line %u",
+                                             x->name.text, first->name.where.line);
+                                break;
+                        }
+                        if (x->path.text && str_eq(x->path.text, first->path.text)) {
+                                schema_error(d, &x->path.where, "give each a path of its own",
+                                             "path \"%.200s\" is taken by artifact \"%.200s\" in line %u",
+                                             x->path.text, first->name.text ? first->name.text : "",
+                                             first->path.where.line);
+                                break;
+                        }
+                }
+}
+
+/* A path within the app's first tree or file. */
+static bool is_within_artifact(const struct app_document *a, const char *text) {
+        return a->n_artifacts > 0 && app_path_is_safe_below(text);
+}
+
+/* An absolute path, a bare name that is looked for in PATH, or a path within the app's artifact. */
+static void check_program(struct schema_decoder *d, const struct app_document *a) {
+        const struct located *program = &a->command.items[0];
         const char *text = program->text;
         if (*text == '\0')
                 schema_error(d, &program->where, "begin the list with a program",
                              "command: the program's name is empty");
-        else if (text[0] != '/' && strchr(text, '/') && !str_has_prefix(text, "${"))
-                schema_error(d, &program->where, "write its whole path, or its bare name",
+        else if (text[0] != '/' && strchr(text, '/') && !str_has_prefix(text, "${") &&
+                 !is_within_artifact(a, text))
+                schema_error(d, &program->where,
+                             a->n_artifacts
+                                     ? "write it without \".\", \"..\" and \"//\": it is looked for in "
+                                       "the app's first artifact"
+                                     : "write its whole path, or its bare name",
                              "command: \"%.200s\" is a relative path", text);
         else if (strchr(text, ' '))
                 schema_error(d, &program->where,
@@ -310,12 +411,13 @@ static void check_app(struct schema_decoder *d, const struct value *v, void *obj
 
         if (value_get(v, "driver") && a->driver >= 0)
                 check_driver_fields(d, v, a);
+        check_artifacts(d, a);
         if (a->working_directory && a->working_directory[0] != '/' &&
-            !str_has_prefix(a->working_directory, "${"))
+            !str_has_prefix(a->working_directory, "${") && !is_within_artifact(a, a->working_directory))
                 schema_error(d, &directory->position, "begin it with a slash",
                              "field \"workingDirectory\": \"%.200s\" is not absolute", a->working_directory);
         if (a->command.n > 0)
-                check_program(d, &a->command.items[0]);
+                check_program(d, a);
         if (a->restart.backoff > a->restart.max_backoff)
                 schema_error(d, &value_get(v, "restart")->position, NULL,
                              "restart: \"backoff\" is longer than \"maxBackoff\"");
@@ -371,6 +473,14 @@ const struct schema app_spec_schema = {
                          .max = LIST_MAX,
                          .nested = &file_schema,
                          .documentation = "Files of the app; when one changes the app is applied again."},
+                        {.name = "artifacts",
+                         .type = SCHEMA_OBJECTS,
+                         .offset = offsetof(struct app_document, artifacts),
+                         .max = APP_ARTIFACTS_MAX,
+                         .nested = &artifact_schema,
+                         .documentation = "What it runs or shows, from the signed repository. A relative "
+                                          "command or working directory is looked for in the first tree or "
+                                          "file."},
                         {.name = "manifests",
                          .type = SCHEMA_TEXTS,
                          .offset = offsetof(struct app_document, manifests),

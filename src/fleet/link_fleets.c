@@ -196,6 +196,8 @@ static int link_fleet(struct compiler *c, struct fleet_entry *f, bool rollout_us
                 r = order_apps(c, f);
         if (r == 0)
                 r = check_conflicts(c, f);
+        if (r == 0)
+                r = check_artifact_paths(c, f);
         return r;
 }
 

@@ -222,6 +222,21 @@ static const char *show_file(struct comparer *c, const json_t *file) {
         return text;
 }
 
+static bool is_artifact(const json_t *v) {
+        return json_is_string(json_object_get(v, "name")) && json_is_string(json_object_get(v, "version"));
+}
+
+/* An artifact that came or went; its name is told by the place. */
+static const char *show_artifact(struct comparer *c, const json_t *v) {
+        const char *path = json_string_value(json_object_get(v, "path"));
+        const char *text = arena_printf(c->source->arena, "%.*s%s%.*s", VALUE_MAX,
+                                        json_string_value(json_object_get(v, "version")), path ? " at " : "",
+                                        VALUE_MAX, path ? path : "");
+        if (!text)
+                c->failed = -ENOMEM;
+        return text;
+}
+
 /* key: the member's own name, which tells what a number counts. */
 static const char *show(struct comparer *c, const char *key, const json_t *v) {
         _cleanup_(x_freep) char *compact = NULL;
@@ -239,6 +254,8 @@ static const char *show(struct comparer *c, const char *key, const json_t *v) {
         }
         if (is_text_list(v))
                 return show_words(c, v);
+        if (str_eq(key, "artifacts") && is_artifact(v))
+                return show_artifact(c, v);
         if (json_is_object(v) && json_object_get(v, "sha256") && json_object_get(v, "mode"))
                 return show_file(c, v);
         compact = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -314,6 +331,11 @@ static bool identity(const json_t *v, char *out, size_t size) {
         static const char *const names[] = {"path", "name", "containerPort", "mountPath"};
         const json_t *kind = json_object_get(v, "kind"),
                      *name = json_object_get(json_object_get(v, "metadata"), "name");
+
+        if (is_artifact(v)) { /* it may show elsewhere and still be the same */
+                (void)snprintf(out, size, "%s", json_string_value(json_object_get(v, "name")));
+                return true;
+        }
 
         if (json_is_string(kind) && json_is_string(name)) {
                 (void)snprintf(out, size, "%s/%s", json_string_value(kind), json_string_value(name));

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plan for people and for programs. */
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
 #include "fleet/plan_internal.h"
+#include "repo/artifact.h"
 
 #define SHOWN_NODES 12
 #define ONE_LINE_MAX 60 /* bytes of a name and two values that stand side by side */
@@ -42,8 +44,26 @@ static char sign_of(const struct plan_change *c) {
         return c->lines || (c->before && c->after) ? '~' : c->after ? '+' : '-';
 }
 
+/* "artifacts[web].version" and "artifacts[web]" are read as "artifact web". */
+static bool artifact_name(const char *path, char *out, size_t size) {
+        const char *name = str_after_prefix(path, "artifacts["), *end = name ? strchr(name, ']') : NULL;
+
+        if (!end || !(str_eq(end, "]") || str_eq(end, "].version")))
+                return false;
+        (void)snprintf(out, size, "%.*s", (int)(end - name), name);
+        return true;
+}
+
 static void write_change(struct writer *w, const struct plan_change *c, const char *indent,
                          const char *what) {
+        char artifact[ARTIFACT_NAME_MAX + 1];
+
+        if (artifact_name(c->path, artifact, sizeof artifact)) {
+                bool both = c->before && c->after;
+                write_line(w, sign_of(c), indent, "artifact %s %s%s%s", artifact,
+                           c->before ? c->before : c->after, both ? " -> " : "", both ? c->after : "");
+                return;
+        }
         if (c->lines) {
                 write_line(w, '~', indent, "%s%s", what, c->path);
                 for (size_t i = 0; i < c->n_lines; i++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A revision made one node's own: every reference replaced by what the node substitutes. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/table.h"
@@ -148,6 +149,24 @@ static int bind_files(struct binder *b, struct app_spec *a) {
         return 0;
 }
 
+static int bind_artifacts(struct binder *b, struct app_spec *a) {
+        struct app_artifact *artifacts =
+                arena_memdup(b->arena, a->artifacts, a->n_artifacts * sizeof(*artifacts));
+        if (!artifacts)
+                return no_memory(b);
+        for (size_t i = 0; i < a->n_artifacts; i++) {
+                struct app_artifact *x = &artifacts[i];
+                int r = copy_text(b, &x->name);
+                if (r < 0)
+                        return r;
+                if ((r = bind_text(b, "version", &x->version)) < 0 ||
+                    (r = bind_text(b, "path", &x->path)) < 0)
+                        return err_wrap_code(b->err, r, "artifact %s", x->name);
+        }
+        a->artifacts = artifacts;
+        return 0;
+}
+
 static int bind_checks(struct binder *b, struct app_spec *a) {
         struct health_check *checks = arena_memdup(b->arena, a->checks, a->n_checks * sizeof(*checks));
         if (!checks)
@@ -216,7 +235,7 @@ static int bind_app(struct binder *b, struct app_spec *a) {
         if ((r = copy_text(b, &a->name)) < 0 || (r = bind_texts(b, "command", &a->command, true)) < 0 ||
             (r = bind_text(b, "workingDirectory", &a->working_directory)) < 0 ||
             (r = copy_text(b, &a->user)) < 0 || (r = bind_environment(b, &a->environment)) < 0 ||
-            (r = bind_files(b, a)) < 0 || (r = bind_checks(b, a)) < 0 ||
+            (r = bind_artifacts(b, a)) < 0 || (r = bind_files(b, a)) < 0 || (r = bind_checks(b, a)) < 0 ||
             (r = bind_texts(b, "dependsOn", &a->depends_on, false)) < 0)
                 return r;
         a->manifests = arena_calloc(b->arena, n_manifests, sizeof(*a->manifests));
@@ -230,6 +249,54 @@ static int bind_app(struct binder *b, struct app_spec *a) {
                 r = manifest_settle_numbers(a->manifests[i], b->err);
                 if (r < 0)
                         return r == -ENOMEM ? r : err_wrap(b->err, "manifests[%zu]", i);
+        }
+        return 0;
+}
+
+/* Who keeps the artifact that shows at this path or at a folder above it? */
+static const struct app_spec *artifact_above(const struct table *owners, const char *path) {
+        char above[PATH_MAX];
+        const struct app_spec *owner = NULL;
+        if (strlen(path) >= sizeof above)
+                return NULL;
+        strcpy(above, path);
+        for (char *slash; !owner && (slash = strrchr(above, '/')) && slash > above;) {
+                *slash = '\0';
+                owner = table_get(owners, above);
+        }
+        return owner;
+}
+
+/* An artifact is a link: what lies in its place, or would lie beneath it, fights with it. */
+static int check_artifact_paths(const struct revision *r, const struct table *files, struct err **err) {
+        _cleanup_(table_freep) struct table *owners = table_new(NULL);
+        if (!owners)
+                return err_set_errno(err, ENOMEM, "replace references");
+        for (size_t i = 0; i < r->n_apps; i++)
+                for (size_t j = 0; j < r->apps[i].n_artifacts; j++) {
+                        const char *path = r->apps[i].artifacts[j].path;
+                        if (!path)
+                                continue;
+                        const struct app_spec *owner = table_get(owners, path);
+                        if (!owner)
+                                owner = table_get(files, path);
+                        if (owner)
+                                return err_set(err, EINVAL, "path %.300s is in app %s and in app %s", path,
+                                               owner->name, r->apps[i].name);
+                        if (table_set(owners, path, &r->apps[i]) < 0)
+                                return err_set_errno(err, ENOMEM, "replace references");
+                }
+        for (size_t i = 0; i < r->n_apps; i++) {
+                const struct app_spec *a = &r->apps[i];
+                for (size_t j = 0; j < a->n_files + a->n_artifacts; j++) {
+                        const char *path =
+                                j < a->n_files ? a->files[j].path : a->artifacts[j - a->n_files].path;
+                        const struct app_spec *owner = path ? artifact_above(owners, path) : NULL;
+                        if (owner)
+                                return err_set(err, EINVAL,
+                                               "path %.300s of app %s lies within an artifact of app %s",
+                                               path, a->name, owner->name);
+                }
         }
         return 0;
 }
@@ -250,7 +317,7 @@ static int check_paths(const struct revision *r, struct err **err) {
                         if (table_set(owners, path, &r->apps[i]) < 0)
                                 return err_set_errno(err, ENOMEM, "replace references");
                 }
-        return 0;
+        return check_artifact_paths(r, owners, err);
 }
 
 static int bind_all(struct binder *b, const struct revision *from, struct revision *to) {
