@@ -17,11 +17,8 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "repo/tuf_metadata.h"
 
-#define TUF_ROOT_MAX (512u << 10)
-#define TUF_TIMESTAMP_MAX (16u << 10)
-#define TUF_SNAPSHOT_MAX (4u << 20)
-#define TUF_TARGETS_MAX (32u << 20)
 #define TUF_ROOT_ROTATIONS_MAX 256 /* in one refresh */
 #define TUF_DELEGATIONS_MAX 32     /* roles visited in one search */
 
@@ -47,7 +44,7 @@ struct tuf_client *tuf_client_free(struct tuf_client *c);
 DEFINE_CLEANUP(struct tuf_client, tuf_client_free)
 
 struct tuf_need {
-        const char *path; /* below the repository: "metadata/3.root.json" */
+        const char *path; /* below the repository: "metadata/3.root.json"; quoted as in URLs */
         size_t max_bytes; /* more is refused: stop reading there */
         bool optional;    /* absence (404, 403) is an answer: tuf_client_missing() */
 };
@@ -73,14 +70,6 @@ void tuf_client_abandon(struct tuf_client *c, int error, const char *message);
  * delegations; what tuf_client_abandon() was given. The message names role, version and what to do. */
 int tuf_client_result(struct tuf_client *c, struct err **err);
 
-struct tuf_target {
-        const char *path;
-        int64_t length;
-        char sha256[65];      /* empty: not listed (then only sha512 is) */
-        const char *sha512;   /* or NULL */
-        const json_t *custom; /* or NULL */
-        const char *role;     /* that vouches for it */
-};
 /* After a search that succeeded; valid until the next refresh. */
 const struct tuf_target *tuf_client_found(const struct tuf_client *c);
 /* Every target of the roles loaded, first-listed role wins; stops when fn returns non-zero and returns that.
@@ -93,3 +82,8 @@ struct tuf_versions {
         int64_t timestamp_expires_s;
 };
 void tuf_client_versions(const struct tuf_client *c, struct tuf_versions *ret);
+
+/* Where a target's file lies below the repository: "targets/<folder>/<digest>.<name>", or without the digest
+ * where the root says that snapshots are not consistent. Not quoted. malloc'ed; NULL when memory is out or
+ * the target has no digest that we know. */
+char *tuf_client_target_file(const struct tuf_client *c, const struct tuf_target *t) _must_use_;
