@@ -34,11 +34,12 @@ static const struct shown *shown_above(const struct table *shown, const char *pa
 
 static void report_shown(struct compiler *c, const struct fleet_entry *f, const struct position *where,
                          const char *path, const char *how, const struct shown *other) {
+        const struct position *place = &other->artifact->path.where;
+
         compiler_error(c, where, "choose another path",
-                       "path \"%.200s\" %s artifact \"%.100s\" of app \"%s\", line %" PRIu32
-                       ", in fleet \"%s\"",
-                       path, how, other->artifact->name.text ? other->artifact->name.text : "",
-                       other->app->name, other->artifact->path.where.line, f->document->called);
+                       "path \"%.200s\" %s artifact \"%.100s\" at %s:%" PRIu32 ", and fleet \"%s\" has both",
+                       path, how, other->artifact->name.text ? other->artifact->name.text : "", place->file,
+                       place->line, f->document->called);
 }
 
 static int gather_shown(struct compiler *c, const struct fleet_entry *f, struct table *shown) {
@@ -52,7 +53,7 @@ static int gather_shown(struct compiler *c, const struct fleet_entry *f, struct 
                         if (!path->text || (other && other->app == f->apps[i]))
                                 continue; /* within one app it was reported when it was read */
                         if (other) {
-                                report_shown(c, f, &path->where, path->text, "is that of", other);
+                                report_shown(c, f, &path->where, path->text, "is taken by", other);
                                 continue;
                         }
                         s = arena_alloc(c->arena, sizeof *s);
@@ -70,7 +71,7 @@ static void check_files(struct compiler *c, const struct fleet_entry *f, const s
                 const char *path = app->files[i].path;
                 const struct shown *same = table_get(shown, path), *above = shown_above(shown, path);
                 if (same || above)
-                        report_shown(c, f, &app->file_places[i], path, same ? "is that of" : "lies within",
+                        report_shown(c, f, &app->file_places[i], path, same ? "is taken by" : "lies within",
                                      same ? same : above);
         }
 }

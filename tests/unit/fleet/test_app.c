@@ -286,6 +286,69 @@ static void wrong_checks(void **state) {
                 "port ${vars.port}");
 }
 
+#define ARTIFACTS(driver, list) "{\"name\":\"a\",\"driver\":\"" driver "\",\"artifacts\":[" list "]"
+#define ARTIFACT "\"name\":\"web\",\"version\":\"1\""
+
+static void artifacts_come_back(void **state) {
+        static const char tree[] =
+                "{\"artifacts\":[{\"name\":\"shop.web\",\"path\":\"/opt/web\",\"version\":\"1.2.0+a_b-c\"},"
+                "{\"name\":\"tools\",\"version\":\"${vars.tools}\"}],\"command\":[\"bin/web\"],"
+                "\"driver\":\"process\",\"name\":\"a\",\"workingDirectory\":\"share\"}";
+        comes_back_as(*state, tree, tree);
+        static const char folder[] = "{\"artifacts\":[{\"name\":\"web\",\"path\":\"/srv/${vars.site}/web\","
+                                     "\"version\":\"1\"}],\"driver\":\"files\",\"name\":\"a\"}";
+        comes_back_as(*state, folder, folder);
+        comes_back_as(*state, "{\"name\":\"a\",\"driver\":\"files\",\"artifacts\":[]}",
+                      "{\"driver\":\"files\",\"name\":\"a\"}");
+}
+
+static void wrong_artifacts(void **state) {
+        static const char *const cases[][2] = {
+                {ARTIFACTS("files", "5") "}", "artifacts[0]: expected an object"},
+                {"{\"name\":\"a\",\"driver\":\"files\",\"artifacts\":{}}",
+                 "field artifacts: expected a list"},
+                {ARTIFACTS("files", "{\"version\":\"1\"}") "}", "artifacts[0]: field name"},
+                {ARTIFACTS("files", "{\"name\":\"web\"}") "}", "artifacts[0]: field version"},
+                {ARTIFACTS("files", "{\"name\":\"web\",\"version\":1}") "}", "field version: expected text"},
+                {ARTIFACTS("files", "{" ARTIFACT ",\"sha256\":\"x\"}") "}", "unknown field \"sha256\""},
+                {ARTIFACTS("files", "{\"name\":\"We/b\",\"version\":\"1\"}") "}", "\"We/b\": not a name"},
+                {ARTIFACTS("files", "{\"name\":\"..\",\"version\":\"1\"}") "}", "not a name"},
+                {ARTIFACTS("files", "{\"name\":\"web\",\"version\":\"../1\"}") "}", "is not a version"},
+                {ARTIFACTS("files", "{\"name\":\"web\",\"version\":\"\"}") "}", "is not a version"},
+                {ARTIFACTS("files", "{" ARTIFACT ",\"path\":\"opt\"}") "}", "not an absolute path"},
+                {ARTIFACTS("files", "{" ARTIFACT ",\"path\":\"/opt/../etc\"}") "}", "not an absolute path"},
+                {ARTIFACTS("files", "{" ARTIFACT "}") "}", "driver files needs a path"},
+                {ARTIFACTS(
+                         "podman",
+                         "{" ARTIFACT
+                         ",\"path\":\"/opt\"}") ",\"manifests\":[{\"apiVersion\":\"v1\",\"kind\":\"Pod\"}]}",
+                 "driver podman takes no path"},
+                {ARTIFACTS("files", "{" ARTIFACT ",\"path\":\"/a\"},{" ARTIFACT ",\"path\":\"/b\"}") "}",
+                 "artifact web is there twice"},
+                {ARTIFACTS("files",
+                           "{" ARTIFACT ",\"path\":\"/a\"},{\"name\":\"x\",\"version\":\"1\",\"path\":"
+                           "\"/a\"}") "}",
+                 "have the same path /a"},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+                refused(*state, false, cases[i][0], cases[i][1]);
+        refused(*state, true,
+                ARTIFACTS("process", "{\"name\":\"web\",\"version\":\"${vars.x}\"}") ",\"command\":[\"x\"]}",
+                "\"${vars.x}\" is not a version");
+        _cleanup_(buf_done) struct buf b = BUF_INIT;
+        for (int n = APP_ARTIFACTS_MAX; n <= APP_ARTIFACTS_MAX + 1; n++) {
+                buf_clear(&b);
+                buf_puts(&b, "{\"artifacts\":[");
+                for (int i = 0; i < n; i++)
+                        buf_printf(&b, "%s{\"name\":\"a%d\",\"version\":\"1\"}", i ? "," : "", i);
+                buf_puts(&b, "],\"command\":[\"/x\"],\"driver\":\"process\",\"name\":\"a\"}");
+                if (n == APP_ARTIFACTS_MAX)
+                        comes_back_as(*state, b.data, b.data);
+                else
+                        refused(*state, false, b.data, "artifacts: 17 items, at most 16");
+        }
+}
+
 static void lists_are_bounded(void **state) {
         _cleanup_(buf_done) struct buf b = BUF_INIT;
         for (int n = APP_LIST_MAX; n <= APP_LIST_MAX + 1; n++) {
@@ -310,6 +373,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(wrong_shapes, setup, teardown),
                 cmocka_unit_test_setup_teardown(wrong_files, setup, teardown),
                 cmocka_unit_test_setup_teardown(wrong_checks, setup, teardown),
+                cmocka_unit_test_setup_teardown(artifacts_come_back, setup, teardown),
+                cmocka_unit_test_setup_teardown(wrong_artifacts, setup, teardown),
                 cmocka_unit_test_setup_teardown(lists_are_bounded, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

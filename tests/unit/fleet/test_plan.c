@@ -221,6 +221,30 @@ static void test_manifests(void **state) {
         fleet_model_free(after);
 }
 
+static void test_artifacts(void **state) {
+        struct variant v = BASE, w = BASE;
+        v.command = "[bin/till]\n"
+                    "  artifacts: [{name: till, version: \"1.2.0\"}, {name: data, version: \"7\", path: "
+                    "/srv/data}, {name: gone, version: \"1\"}]";
+        w.command = "[bin/till]\n"
+                    "  artifacts: [{name: till, version: \"1.3.0\"}, {name: data, version: \"7\", path: "
+                    "/srv/other}, {name: come, version: \"${vars.greeting}\", path: /srv/come}]";
+        struct fleet_model *before = compile(&v), *after = compile(&w);
+        struct plan *p = plan(after, before, NULL, 0, NULL);
+        assert_plan(p, "~ fleet shops: revision # -> #\n"
+                       "    ~ app till (process)\n"
+                       "        ~ artifact till 1.2.0 -> 1.3.0\n"
+                       "        ~ artifacts[data].path: /srv/data -> /srv/other\n"
+                       "        - artifact gone 1\n"
+                       "        + artifact come ${vars.greeting} at /srv/come\n"
+                       "    2 nodes in 2 waves, rollout careful\n"
+                       "      1. canary     1 node   n1\n"
+                       "      2. some       1 node   n2\n");
+        plan_free(p);
+        fleet_model_free(before);
+        fleet_model_free(after);
+}
+
 static void test_nodes_move(void **state) {
         struct variant v = BASE;
         v.more = "---\n"
@@ -356,6 +380,7 @@ int main(void) {
                 cmocka_unit_test(test_nothing_changes),
                 cmocka_unit_test(test_fields_and_files),
                 cmocka_unit_test(test_manifests),
+                cmocka_unit_test(test_artifacts),
                 cmocka_unit_test(test_nodes_move),
                 cmocka_unit_test(test_long_lines),
                 cmocka_unit_test(test_limits_are_not_exact),

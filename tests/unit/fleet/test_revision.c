@@ -323,6 +323,47 @@ static void bind_checks_what_came_in(void **state) {
                    &b, -EINVAL, "is not a host");
 }
 
+#define TREE_AT(name, version, path)                                                                         \
+        "{\"name\":\"" name "\",\"version\":\"" version "\",\"path\":\"" path "\"}"
+#define TREE_APP(name, trees, files)                                                                         \
+        "{\"name\":\"" name "\",\"driver\":\"files\",\"artifacts\":[" trees "],\"files\":[" files "]}"
+
+static void bind_resolves_artifacts(void **state) {
+        _cleanup_(revision_freep) struct revision *r = decoded(
+                REVISION(TREE_APP("a", TREE_AT("web", "${vars.port}", "/srv/${labels.site}/web"), "")));
+        _cleanup_(revision_freep) struct revision *b = NULL;
+        assert_int_equal(revision_bind(r, &shop_1, &b, NULL), 0);
+        assert_int_equal(b->apps[0].n_artifacts, 1);
+        assert_string_equal(b->apps[0].artifacts[0].name, "web");
+        assert_string_equal(b->apps[0].artifacts[0].version, "9090");
+        assert_string_equal(b->apps[0].artifacts[0].path, "/srv/kiel/web");
+        assert_string_equal(r->apps[0].artifacts[0].version, "${vars.port}");
+
+        struct pair items[] = {{"v", "../1"}};
+        const struct binding bad = {.node_name = "n", .variables = {.items = items, .n = 1}};
+        bind_fails(REVISION(TREE_APP("a", TREE_AT("web", "${vars.v}", "/srv/web"), "")), &bad, -EINVAL,
+                   "artifact web: \"../1\" is not a version");
+        bind_fails(REVISION(TREE_APP("a", TREE_AT("web", "1", "/srv/${vars.v}"), "")), &bad, -EINVAL,
+                   "is not an absolute path");
+        bind_fails(REVISION(TREE_APP("a", TREE_AT("web", "${vars.w}", "/srv/web"), "")), &bad, -ENOKEY,
+                   "app a: artifact web: version: ${vars.w} is not known");
+}
+
+static void bind_refuses_paths_within_artifacts(void **state) {
+        const struct binding b = {.node_name = "n"};
+        bind_fails(REVISION(TREE_APP("a", TREE_AT("web", "1", "/srv/web"),
+                                     "") "," TREE_APP("b", TREE_AT("web", "1", "/srv/${vars.x:-web}"), "")),
+                   &b, -EINVAL, "path /srv/web is in app a and in app b");
+        bind_fails(REVISION(TREE_APP("a", TREE_AT("web", "1", "/srv/web"), FILE_AT("/srv/${vars.x:-web}"))),
+                   &b, -EINVAL, "path /srv/web is in app a and in app a");
+        bind_fails(REVISION(TREE_APP("a", TREE_AT("web", "1", "/srv/web"),
+                                     "") "," FILES_APP("b", FILE_AT("/srv/${vars.x:-web}/a/b"))),
+                   &b, -EINVAL, "path /srv/web/a/b of app b lies within an artifact of app a");
+        bind_fails(REVISION(TREE_APP("a", TREE_AT("web", "1", "/srv/web") "," TREE_AT("x", "1", "/srv/web/x"),
+                                     "")),
+                   &b, -EINVAL, "path /srv/web/x of app a lies within an artifact of app a");
+}
+
 static void bind_refuses_one_file_in_two_apps(void **state) {
         const struct binding b = {.node_name = "n"};
         bind_fails(REVISION(FILES_APP("a", FILE_AT("/etc/x")) "," FILES_APP("b",
@@ -419,6 +460,8 @@ int main(void) {
                 cmocka_unit_test(bind_names_what_is_missing),
                 cmocka_unit_test(bind_checks_what_came_in),
                 cmocka_unit_test(bind_refuses_one_file_in_two_apps),
+                cmocka_unit_test(bind_resolves_artifacts),
+                cmocka_unit_test(bind_refuses_paths_within_artifacts),
                 cmocka_unit_test(bind_is_bounded),
                 cmocka_unit_test(binding_puts_the_nodes_variables_on_top),
                 cmocka_unit_test(fingerprint_sees_what_is_used_alone),
