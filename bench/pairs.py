@@ -124,7 +124,7 @@ def pair_c(folder, skerry):
             continue
         say(f"pair C: building {PROGRAM} {version}")
         home = folder / "go"
-        run("go", "install", "-trimpath", f"{PROGRAM}@{version}", log=folder / "go.log",
+        run("/usr/bin/go", "install", "-trimpath", "-ldflags=-s -w", f"{PROGRAM}@{version}", log=folder / "go.log",
             env={**os.environ, "CGO_ENABLED": "0", "GOPATH": str(home), "GOCACHE": str(folder / "go-cache"), "GOTOOLCHAIN": "local",
                  "GOFLAGS": "-modcacherw -mod=mod"})
         (home / "bin/caddy").rename(folder / f"{name}.program")
