@@ -575,6 +575,8 @@ static int compile(struct compiler *c, const struct fleet_node *inventory, size_
                 r = link_apps(c);
         if (r == 0)
                 r = link_fleets(c);
+        if (r == 0 && c->check_artifacts)
+                check_artifact_versions(c);
         if (r == 0)
                 r = warn_of_unread_files(c);
         if (r == 0)
@@ -586,8 +588,21 @@ static int compile(struct compiler *c, const struct fleet_node *inventory, size_
 
 int fleet_compile(const struct fleet_tree *tree, const struct fleet_node *inventory, size_t n_inventory,
                   struct fleet_cache *cache, struct fleet_model **ret, struct err **err) {
+        return fleet_compile_with(tree,
+                                  &(struct fleet_compile_options){
+                                          .inventory = inventory, .n_inventory = n_inventory, .cache = cache},
+                                  ret, err);
+}
+
+int fleet_compile_with(const struct fleet_tree *tree, const struct fleet_compile_options *options,
+                       struct fleet_model **ret, struct err **err) {
         _cleanup_(fleet_model_freep) struct fleet_model *m = NULL;
-        struct compiler c = {.tree = tree, .cache = cache, .err = err};
+        struct fleet_cache *cache = options->cache;
+        struct compiler c = {.tree = tree,
+                             .cache = cache,
+                             .check_artifacts = options->check_artifacts,
+                             .catalog = options->catalog,
+                             .err = err};
         int r;
 
         r = model_new(&m);
@@ -598,7 +613,7 @@ int fleet_compile(const struct fleet_tree *tree, const struct fleet_node *invent
         c.diagnostics = m->diagnostics;
         if (cache)
                 cache->generation++;
-        r = compile(&c, inventory, n_inventory);
+        r = compile(&c, options->inventory, options->n_inventory);
         table_free(c.parsed);
         table_free(c.objects);
         table_free(c.seeming);

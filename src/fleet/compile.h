@@ -74,6 +74,17 @@ DEFINE_CLEANUP(struct fleet_cache, fleet_cache_free)
  * used). Negative only for failures of the machine (-ENOMEM, -EIO from read). */
 int fleet_compile(const struct fleet_tree *tree, const struct fleet_node *inventory, size_t n_inventory,
                   struct fleet_cache *cache, struct fleet_model **ret, struct err **err);
+/* The same, with what else is known. */
+struct catalog;
+struct fleet_compile_options {
+        const struct fleet_node *inventory;
+        size_t n_inventory;
+        struct fleet_cache *cache;
+        bool check_artifacts;          /* that the catalog has them, with a type that the driver takes */
+        const struct catalog *catalog; /* NULL: there is no repository */
+};
+int fleet_compile_with(const struct fleet_tree *tree, const struct fleet_compile_options *options,
+                       struct fleet_model **ret, struct err **err);
 struct fleet_model *fleet_model_free(struct fleet_model *m);
 DEFINE_CLEANUP(struct fleet_model, fleet_model_free)
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/table.h"
+#include "fleet/catalog.h"
 #include "fleet/compile.h"
 #include "fleet/parsed.h"
 
@@ -63,6 +64,8 @@ struct compiler {
         struct fleet_node *nodes; /* all known: declared and inventory; sorted by name */
         size_t n_nodes;
         struct table *objects; /* digest -> struct fleet_object in the model's arena */
+        bool check_artifacts;
+        const struct catalog *catalog; /* NULL: there is none */
         struct err **err;
 };
 
@@ -85,6 +88,10 @@ void compiler_missing(struct compiler *c, enum fleet_kind kind, const struct loc
 int link_files(struct compiler *c, struct app_entry *e, const struct file_document *files, size_t n);
 /* Do the paths of a fleet's artifacts get along with each other and with its files? */
 int check_artifact_paths(struct compiler *c, const struct fleet_entry *f);
+/* Has the catalog the artifacts that apps in use name? */
+void check_artifact_versions(struct compiler *c);
+/* And those whose version says another on each node, for the nodes that the fleet selects? */
+int check_bound_versions(struct compiler *c, const struct fleet_entry *f);
 int link_apps(struct compiler *c);
 int link_fleets(struct compiler *c);
 /* Which fleet reaches which node; whether every reference is known there. */

@@ -94,3 +94,131 @@ int check_artifact_paths(struct compiler *c, const struct fleet_entry *f) {
         }
         return 0;
 }
+
+/* ---- Versions: does the repository have them? */
+
+static bool driver_takes(int driver, enum artifact_type type) {
+        return (driver == APP_DRIVER_PODMAN) == (type == ARTIFACT_OCI);
+}
+
+static void check_type(struct compiler *c, const struct app_entry *app, const struct artifact_document *d,
+                       const struct artifact *a) {
+        int driver = app->document->app->driver;
+
+        if (driver >= 0 && !driver_takes(driver, a->type))
+                compiler_error(c, &d->name.where,
+                               driver == APP_DRIVER_PODMAN ? "driver podman takes images: --type oci"
+                                                           : "an image is for driver podman",
+                               "artifact \"%s:%s\" is of type %s, and app \"%s\" has driver %s", a->name,
+                               a->version, artifact_type_name(a->type), app->name,
+                               app_driver_name((enum app_driver)driver));
+}
+
+static void report_unknown(struct compiler *c, const struct artifact_document *d, const char *version,
+                           const char *of) {
+        char versions[512], way_out[SUGGESTION_SIZE];
+        const char *name = d->name.text, *nearest;
+
+        catalog_versions_text(c->catalog, name, versions, sizeof versions);
+        (void)snprintf(way_out, sizeof way_out,
+                       "push it: skerry artifact push %.128s:%.128s --platform ... PATH", name, version);
+        if (*versions) {
+                compiler_error(
+                        c, &d->version.where, way_out,
+                        "artifact \"%.128s\" has no version \"%.128s\" in the repository%s; there are %s",
+                        name, version, of, versions);
+                return;
+        }
+        nearest = catalog_nearest_name(c->catalog, name);
+        if (nearest)
+                (void)snprintf(way_out, sizeof way_out, "did you mean \"%s\"?", nearest);
+        compiler_error(c, &d->name.where, way_out, "no artifact \"%.128s\" is in the repository", name);
+}
+
+static void check_version(struct compiler *c, const struct app_entry *app, const struct artifact_document *d,
+                          const char *version, const char *of) {
+        const struct artifact *const *all;
+        char way_out[SUGGESTION_SIZE];
+        const char *replaced_by;
+        size_t n = catalog_find(c->catalog, d->name.text, version, &all);
+
+        if (n == 0) {
+                report_unknown(c, d, version, of);
+                return;
+        }
+        check_type(c, app, d, all[0]);
+        if (!catalog_is_yanked(c->catalog, d->name.text, version, &replaced_by))
+                return;
+        if (replaced_by)
+                (void)snprintf(way_out, sizeof way_out, "take %.128s instead", replaced_by);
+        compiler_warning(c, &d->version.where, replaced_by ? way_out : "take another version",
+                         "artifact \"%.128s:%.128s\" was yanked%s", d->name.text, version, of);
+}
+
+static bool can_be_checked(const struct artifact_document *d) {
+        return d->name.text && d->version.text && artifact_name_is_valid(d->name.text);
+}
+
+void check_artifact_versions(struct compiler *c) {
+        for (size_t i = 0; i < c->kinds[FLEET_KIND_APP].n_all; i++) {
+                const struct app_entry *app = &c->apps[i];
+                const struct app_document *d = app->document->app;
+
+                for (size_t j = 0; app->used && j < d->n_artifacts; j++) {
+                        const struct artifact_document *a = &d->artifacts[j];
+                        if (!c->catalog)
+                                compiler_error(c, &a->name.where, "start it with --repository",
+                                               "app \"%s\" names artifacts, and the server has no repository",
+                                               app->name);
+                        else if (can_be_checked(a) && !strstr(a->version.text, "${") &&
+                                 artifact_version_is_valid(a->version.text))
+                                check_version(c, app, a, a->version.text, "");
+                        if (!c->catalog)
+                                break;
+                }
+        }
+}
+
+/* Each different version once, with the first node that asks for it. What is unknown on a node was told. */
+static int check_bound(struct compiler *c, const struct fleet_entry *f, const struct app_entry *app,
+                       const struct artifact_document *d) {
+        _cleanup_(table_freep) struct table *seen = table_new(NULL);
+        _cleanup_(arena_freep) struct arena *arena = arena_new(0);
+        static char mark;
+
+        if (!seen || !arena)
+                return no_memory(c);
+        for (size_t i = 0; i < f->n_nodes; i++) {
+                const struct fleet_node *node = &c->nodes[f->nodes[i]];
+                struct binding b = {.node_name = node->name, .labels = node->labels};
+                _cleanup_(buf_done) struct buf version = {.limit = 4096};
+                char of[160];
+
+                if (pairs_merge(arena, &f->document->fleet->template_.variables, &node->variables,
+                                &b.variables) < 0)
+                        return no_memory(c);
+                if (expand_text(d->version.text, strlen(d->version.text), &b, &version, NULL) < 0 ||
+                    table_get(seen, buf_str(&version)))
+                        continue;
+                if (table_set(seen, buf_str(&version), &mark) < 0)
+                        return no_memory(c);
+                (void)snprintf(of, sizeof of, ", as node %s wants it", node->name);
+                if (!artifact_version_is_valid(buf_str(&version)))
+                        compiler_error(c, &d->version.where, NULL, "\"%.128s\" is not a version%s",
+                                       buf_str(&version), of);
+                else
+                        check_version(c, app, d, buf_str(&version), of);
+        }
+        return 0;
+}
+
+int check_bound_versions(struct compiler *c, const struct fleet_entry *f) {
+        for (size_t i = 0; c->catalog && i < f->n_apps; i++) {
+                const struct app_document *d = f->apps[i]->document->app;
+                for (size_t j = 0; j < d->n_artifacts; j++)
+                        if (can_be_checked(&d->artifacts[j]) && strstr(d->artifacts[j].version.text, "${") &&
+                            check_bound(c, f, f->apps[i], &d->artifacts[j]) < 0)
+                                return -ENOMEM;
+        }
+        return 0;
+}

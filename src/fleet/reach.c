@@ -371,6 +371,8 @@ int check_reach(struct compiler *c) {
                 struct fleet_entry *f = &c->fleets[i];
                 if (r == 0)
                         r = check_references(c, f);
+                if (r == 0 && c->check_artifacts)
+                        r = check_bound_versions(c, f);
                 if (r == 0)
                         check_waves(c, f);
                 free(f->nodes); /* as large as the fleet times the nodes; nobody needs it later */
