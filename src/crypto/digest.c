@@ -60,6 +60,13 @@ void sha256_hex(const void *p, size_t n, char out[SHA256_HEX_SIZE]) {
         hex_encode(digest, sizeof(digest), out);
 }
 
+void sha512_hex(const void *p, size_t n, char out[SHA512_HEX_SIZE]) {
+        uint8_t digest[64];
+        unsigned len = sizeof(digest);
+        must(EVP_Digest(n > 0 ? p : "", n, digest, &len, EVP_sha512(), NULL) == 1 && len == sizeof(digest));
+        hex_encode(digest, sizeof(digest), out);
+}
+
 bool sha256_hex_is_valid(const char *s) {
         if (!s)
                 return false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 (FIPS 180-4), HMAC-SHA-256 (RFC 2104) and comparison in constant time. */
+/* SHA-256, SHA-512 (FIPS 180-4), HMAC-SHA-256 (RFC 2104) and comparison in constant time. */
 #pragma once
 
 #include "base/macros.h"
@@ -16,6 +16,8 @@ void sha256_final(struct sha256 *s, uint8_t out[SHA256_SIZE]); /* s may only be 
 
 void sha256_of(const void *p, size_t n, uint8_t out[SHA256_SIZE]);
 void sha256_hex(const void *p, size_t n, char out[SHA256_HEX_SIZE]);
+#define SHA512_HEX_SIZE 129
+void sha512_hex(const void *p, size_t n, char out[SHA512_HEX_SIZE]);
 /* 64 lower-case hex digits? */
 bool sha256_hex_is_valid(const char *s);
 /* Digest of a whole file, streamed. */

@@ -2,38 +2,25 @@
 #include "crypto/key.h"
 
 #include <errno.h>
-#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "base/encode.h"
-#include "base/fs.h"
 #include "base/str.h"
-#include "crypto/digest.h"
 #include "crypto/key_openssl.h"
+#include "crypto/key_pem.h"
 #include "crypto/openssl_error.h"
 
-#define KEY_PEM_MAX ((size_t)16 * 1024)
 #define SIGNATURE_MAX 256 /* DER of ECDSA over P-521 is 139 bytes */
-/* 16 MB and about 50 ms: what OpenSSL's own reader accepts without being told a larger bound. */
-#define SCRYPT_N 16384
-#define SCRYPT_R 8
-#define SCRYPT_P 1
 
 struct key {
         EVP_PKEY *evp;
         atomic_uint references; /* signing happens on worker threads */
 };
-
-static void bio_freep(BIO **b) {
-        BIO_free_all(*b);
-}
 
 int key_wrap_evp(EVP_PKEY *evp, struct key **ret, struct err **err) {
         char group[32] = "";
@@ -82,147 +69,46 @@ void *key_evp(const struct key *k) {
         return k->evp;
 }
 
-static bool is_private(const struct key *k) {
-        BIGNUM *scalar = NULL;
-        bool yes = EVP_PKEY_get_bn_param(k->evp, OSSL_PKEY_PARAM_PRIV_KEY, &scalar) == 1;
-        BN_clear_free(scalar);
-        ERR_clear_error();
-        return yes;
-}
-
-/* Copies what a memory BIO holds, and wipes the BIO when that is a secret. */
-static int take_bio(BIO *bio, bool secret, char **ret, struct err **err) {
-        char *data = NULL;
-        long len = BIO_get_mem_data(bio, &data);
-        char *copy = len > 0 ? str_dup_n(data, (size_t)len) : NULL;
-        if (secret && len > 0)
-                OPENSSL_cleanse(data, (size_t)len);
-        if (!copy)
-                return err_set(err, ENOMEM, "out of memory");
-        *ret = copy;
-        return 0;
-}
-
-static int write_encrypted(BIO *bio, const struct key *k, const char *passphrase) {
-        PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(k->evp);
-        X509_ALGOR *algorithm =
-                PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), NULL, 0, NULL, SCRYPT_N, SCRYPT_R, SCRYPT_P);
-        X509_SIG *sealed = NULL;
-        if (info && algorithm) {
-                sealed = PKCS8_set0_pbe(passphrase, (int)strlen(passphrase), info, algorithm);
-                if (sealed)
-                        algorithm = NULL; /* now part of it */
-        }
-        int ok = sealed && PEM_write_bio_PKCS8(bio, sealed) == 1;
-        X509_SIG_free(sealed);
-        X509_ALGOR_free(algorithm);
-        PKCS8_PRIV_KEY_INFO_free(info);
-        return ok;
-}
-
-static int private_pem(const struct key *k, const char *passphrase, char **ret, struct err **err) {
-        if (!is_private(k))
-                return err_set(err, EINVAL, "the key holds no private half");
-        if (passphrase && strlen(passphrase) > 1024)
-                return err_set(err, EINVAL, "the passphrase is longer than 1024 bytes");
-        _cleanup_(bio_freep) BIO *bio = BIO_new(BIO_s_mem());
-        if (!bio)
-                return openssl_err_set(err, ENOMEM, "write key");
-        int ok = passphrase ? write_encrypted(bio, k, passphrase)
-                            : PEM_write_bio_PKCS8PrivateKey(bio, k->evp, NULL, NULL, 0, NULL, NULL) == 1;
-        if (!ok)
-                return openssl_err_set(err, EIO, "write key");
-        return take_bio(bio, true, ret, err);
-}
-
 int key_to_pem(const struct key *k, char **ret_pem, struct err **err) {
-        return private_pem(k, NULL, ret_pem, err);
+        return evp_write_private(k->evp, NULL, ret_pem, err);
 }
 
 int key_save(const struct key *k, const char *path, const char *passphrase, struct err **err) {
-        char *pem = NULL;
-        int r = private_pem(k, passphrase, &pem, err);
-        if (r >= 0 && pem)
-                r = file_write_atomic(path, pem, strlen(pem), 0600, err);
-        if (pem) {
-                OPENSSL_cleanse(pem, strlen(pem));
-                free(pem);
-        }
-        if (r < 0)
-                err_wrap(err, "save key %s", path);
-        return r;
+        return evp_save_private(k->evp, path, passphrase, err);
 }
 
-/* Never lets OpenSSL ask on the terminal. */
-static int give_passphrase(char *out, int size, int writing, void *passphrase) {
-        size_t len = passphrase ? strlen(passphrase) : 0;
-        if (!passphrase || size < 0 || len > (size_t)size)
-                return -1;
-        memcpy(out, passphrase, len);
-        return (int)len;
-}
-
-static int parse_pem(const char *pem, size_t len, const char *passphrase, struct key **ret,
-                     struct err **err) {
-        bool private = strstr(pem, "PRIVATE KEY-----") != NULL;
-        bool sealed = strstr(pem, "-----BEGIN ENCRYPTED PRIVATE KEY-----") != NULL;
-        if (sealed && !passphrase)
-                return err_set(err, EKEYREJECTED, "the key is encrypted: give its passphrase file");
-        _cleanup_(bio_freep) BIO *bio = BIO_new_mem_buf(pem, (int)len);
-        if (!bio)
-                return openssl_err_set(err, ENOMEM, "read key");
-        EVP_PKEY *evp = private ? PEM_read_bio_PrivateKey(bio, NULL, give_passphrase, (void *)passphrase)
-                                : PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
-        if (!evp && sealed)
-                return openssl_err_set(err, EKEYREJECTED, "the passphrase does not open the key");
-        if (!evp)
-                return openssl_err_set(err, EINVAL, "not a key in PEM");
-        ERR_clear_error();
+static int wrap_and_free(EVP_PKEY *evp, struct key **ret, struct err **err) {
         int r = key_wrap_evp(evp, ret, err);
         EVP_PKEY_free(evp);
         return r;
 }
 
 int key_from_pem(const char *pem, struct key **ret, struct err **err) {
-        size_t len = strnlen(pem, KEY_PEM_MAX + 1);
-        if (len > KEY_PEM_MAX)
-                return err_set(err, EINVAL, "key is longer than %zu bytes", KEY_PEM_MAX);
-        return parse_pem(pem, len, NULL, ret, err);
+        EVP_PKEY *evp = NULL;
+        int r = evp_read_pem(pem, NULL, &evp, err);
+        return r < 0 ? r : wrap_and_free(evp, ret, err);
 }
 
 int key_load(const char *path, const char *passphrase, struct key **ret, struct err **err) {
-        char *pem = NULL;
-        size_t len = 0;
-        int r = file_read(path, KEY_PEM_MAX, &pem, &len, err);
-        if (r < 0)
-                return r;
-        r = parse_pem(pem, len, passphrase, ret, err);
-        OPENSSL_cleanse(pem, len);
-        free(pem);
+        EVP_PKEY *evp = NULL;
+        int r = evp_load_pem(path, passphrase, &evp, err);
+        if (r >= 0)
+                r = wrap_and_free(evp, ret, err);
         if (r < 0)
                 err_wrap(err, "load key %s", path);
         return r;
 }
 
 int key_public_pem(const struct key *k, char **ret_pem, struct err **err) {
-        _cleanup_(bio_freep) BIO *bio = BIO_new(BIO_s_mem());
-        if (!bio || PEM_write_bio_PUBKEY(bio, k->evp) != 1)
-                return openssl_err_set(err, EIO, "write public key");
-        return take_bio(bio, false, ret_pem, err);
+        return evp_write_public(k->evp, ret_pem, err);
 }
 
 int key_id(const struct key *k, char out[65], struct err **err) {
-        unsigned char *der = NULL;
-        int len = i2d_PUBKEY(k->evp, &der);
-        if (len <= 0)
-                return openssl_err_set(err, EIO, "encode public key");
-        sha256_hex(der, (size_t)len, out);
-        OPENSSL_free(der);
-        return 0;
+        return evp_public_digest(k->evp, out, err);
 }
 
 int key_sign(const struct key *k, const void *message, size_t n, char **ret_base64, struct err **err) {
-        if (!is_private(k))
+        if (!evp_is_private(k->evp))
                 return err_set(err, EINVAL, "cannot sign: the key holds no private half");
         EVP_MD_CTX *context = EVP_MD_CTX_new();
         unsigned char signature[SIGNATURE_MAX];

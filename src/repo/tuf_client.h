@@ -52,6 +52,9 @@ struct tuf_need {
 /* Begins the workflow: newer roots, timestamp, snapshot, top-level targets. now: Unix seconds, held fixed for
  * this refresh. */
 void tuf_client_refresh(struct tuf_client *c, int64_t now_s);
+/* The same from the store alone, without a network: need() is NULL at once. -ENODATA: something is not
+ * stored. */
+void tuf_client_resume(struct tuf_client *c, int64_t now_s);
 /* Begins a search for one target through the delegations, in pre-order, after a refresh that succeeded. */
 void tuf_client_find(struct tuf_client *c, const char *target_path);
 /* Begins loading every delegated role (for listing); roles over TUF_DELEGATIONS_MAX are an error. */
@@ -67,10 +70,12 @@ void tuf_client_abandon(struct tuf_client *c, int error, const char *message);
 /* 0, or: -EKEYREJECTED signatures below threshold; -ESTALE a version went back (rollback, or a snapshot that
  * drops a role); -ETIMEDOUT metadata expired (freeze); -EBADMSG not what its referrer's hash, length or
  * version says; -EINVAL not well-formed; -EFBIG; -ENOENT the target is in no role; -ELOOP too many
- * delegations; what tuf_client_abandon() was given. The message names role, version and what to do. */
+ * delegations, or too many new roots at once (they are kept: refresh again); -ENODATA the repository lacks a
+ * file that must be there; what tuf_client_abandon() was given. The message names role, version and what to
+ * do. */
 int tuf_client_result(struct tuf_client *c, struct err **err);
 
-/* After a search that succeeded; valid until the next refresh. */
+/* After a search that succeeded; valid until the next thing that is begun. */
 const struct tuf_target *tuf_client_found(const struct tuf_client *c);
 /* Every target of the roles loaded, first-listed role wins; stops when fn returns non-zero and returns that.
  */
