@@ -59,21 +59,33 @@ int64_t delta_map_new(const struct delta_map *m, int64_t old_offset) {
 
 /* ---- Predictors */
 
+static const struct delta_driver *const drivers[DELTA_PREDICT_KINDS_MAX] = {
+        [DELTA_PREDICT_ELF] = &delta_elf_driver,
+};
+
 struct delta_predictor {
-        unsigned kind;
-        const struct delta_file *old;
+        const struct delta_driver *driver; /* NULL: the old bytes */
+        struct delta_file old_file;
         int64_t new_length;
+        void *state;
 };
 
 int delta_predictor_new(unsigned kind, const struct delta_file *old, int64_t new_length,
                         const struct delta_map *map, const void *side, size_t side_length,
                         const struct delta_shared *shared, struct delta_predictor **ret, struct err **err) {
-        if (kind >= DELTA_PREDICT_KINDS_MAX)
-                return err_set(err, EBADMSG, "delta: there is no predictor %u", kind);
+        if (kind >= DELTA_PREDICT_KINDS_MAX || (kind != DELTA_PREDICT_NONE && !drivers[kind]))
+                return err_set(err, EBADMSG, "delta: there is no predictor of kind %u here", kind);
         struct delta_predictor *p = calloc(1, sizeof(*p));
         if (!p)
                 return err_set(err, ENOMEM, "delta: no memory for a predictor");
-        *p = (struct delta_predictor){.kind = kind, .old = old, .new_length = new_length};
+        *p = (struct delta_predictor){.driver = drivers[kind], .old_file = *old, .new_length = new_length};
+        struct delta_context context = {&p->old_file, new_length, map, side, side_length, shared};
+        int r = p->driver ? p->driver->make(&context, &p->state) : 0;
+        if (r < 0) {
+                free(p);
+                return err_set_errno(err, -r, "delta: %s predictor for a file of %lld bytes",
+                                     drivers[kind]->name, (long long)old->length);
+        }
         *ret = p;
         return 0;
 }
@@ -81,35 +93,130 @@ int delta_predictor_new(unsigned kind, const struct delta_file *old, int64_t new
 int delta_predictor_predict(struct delta_predictor *p, int64_t old_offset, int64_t new_offset, size_t n,
                             uint8_t *ret) {
         if (old_offset < 0 || new_offset < 0 || (uint64_t)n > INT64_MAX ||
-            old_offset > p->old->length - (int64_t)n || new_offset > p->new_length - (int64_t)n)
+            old_offset > p->old_file.length - (int64_t)n || new_offset > p->new_length - (int64_t)n)
                 return -EBADMSG;
-        return p->old->read(p->old->arg, old_offset, ret, n);
+        if (!p->driver)
+                return p->old_file.read(p->old_file.arg, old_offset, ret, n);
+        return p->driver->predict(p->state, old_offset, new_offset, n, ret);
 }
 
 struct delta_predictor *delta_predictor_free(struct delta_predictor *p) {
+        if (!p)
+                return NULL;
+        if (p->driver)
+                p->driver->release(p->state);
         free(p);
         return NULL;
 }
 
 const char *delta_predictor_kind_at(struct delta_predictor *p, int64_t new_offset) {
-        return "bytes";
+        return p->driver ? p->driver->kind_at(p->state, new_offset) : "bytes";
 }
 
 /* ---- Shared tables */
 
-struct delta_shared {
-        uint8_t unused;
-};
+#define CHECKSUMS_MAX 200000u
+#define STEPS_MAX 200000u
+
+static int parse_steps(struct delta_reader *in, struct delta_step **ret, size_t *ret_n) {
+        uint64_t n = delta_get_number(in);
+        if (in->failed || n > STEPS_MAX || n > (uint64_t)(in->end - in->at))
+                return -EBADMSG;
+        struct delta_step *steps = calloc(n + 1, sizeof(*steps));
+        if (!steps)
+                return -ENOMEM;
+        uint64_t from = 0, shift = 0;
+        for (size_t i = 0; i < n; i++) {
+                from += delta_get_number(in);
+                shift += (uint64_t)delta_get_signed(in);
+                steps[i] = (struct delta_step){(uint32_t)from, (int32_t)(uint32_t)shift};
+                if (from > UINT32_MAX) {
+                        free(steps);
+                        return -EBADMSG;
+                }
+        }
+        *ret = steps;
+        *ret_n = n;
+        return 0;
+}
+
+static int parse_shared(struct delta_reader *in, struct delta_shared *s) {
+        if (in->at == in->end)
+                return 0;
+        uint64_t n = delta_get_number(in);
+        if (in->failed || n > CHECKSUMS_MAX || n > (uint64_t)(in->end - in->at))
+                return -EBADMSG;
+        s->checksums = calloc(n + 1, sizeof(*s->checksums));
+        if (!s->checksums)
+                return -ENOMEM;
+        s->n_checksums = n;
+        uint64_t value = 0;
+        for (size_t i = 0; i < n; i++) {
+                value += delta_get_number(in);
+                if (value > UINT32_MAX)
+                        return -EBADMSG;
+                s->checksums[i].old_value = (uint32_t)value;
+        }
+        for (size_t i = 0; i < n; i++) {
+                if (in->end - in->at < 4)
+                        return -EBADMSG;
+                s->checksums[i].new_value = delta_get32(in->at);
+                in->at += 4;
+        }
+        s->old_types = (uint32_t)delta_get_number(in);
+        s->new_types = (uint32_t)delta_get_number(in);
+        s->old_strings = (uint32_t)delta_get_number(in);
+        s->new_strings = (uint32_t)delta_get_number(in);
+        int r = parse_steps(in, &s->types, &s->n_types);
+        if (r == 0)
+                r = parse_steps(in, &s->strings, &s->n_strings);
+        return r == 0 && in->failed ? -EBADMSG : r;
+}
 
 int delta_shared_parse(const void *p, size_t n, struct delta_shared **ret, struct err **err) {
         struct delta_shared *s = calloc(1, sizeof(*s));
         if (!s)
                 return err_set(err, ENOMEM, "delta: no memory for shared tables");
+        struct delta_reader in = {p, p ? (const uint8_t *)p + n : NULL, false};
+        int r = parse_shared(&in, s);
+        if (r < 0) {
+                delta_shared_free(s);
+                return err_set_errno(err, -r, "delta: shared tables of %zu bytes", n);
+        }
         *ret = s;
         return 0;
 }
 
 struct delta_shared *delta_shared_free(struct delta_shared *s) {
+        if (!s)
+                return NULL;
+        free(s->checksums);
+        free(s->types);
+        free(s->strings);
         free(s);
         return NULL;
+}
+
+const struct delta_checksum *delta_shared_checksum(const struct delta_shared *s, uint32_t old_value) {
+        size_t low = 0, high = s->n_checksums;
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (s->checksums[middle].old_value < old_value)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low < s->n_checksums && s->checksums[low].old_value == old_value ? &s->checksums[low] : NULL;
+}
+
+uint32_t delta_shared_step(const struct delta_step *steps, size_t n, uint32_t v) {
+        size_t low = 0, high = n;
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (steps[middle].from <= v)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low == 0 ? v : v + (uint32_t)steps[low - 1].shift;
 }

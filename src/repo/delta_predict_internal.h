@@ -37,3 +37,41 @@ static inline void delta_put64(uint8_t *p, uint64_t v) {
         delta_put32(p, (uint32_t)v);
         delta_put32(p + 4, (uint32_t)(v >> 32));
 }
+
+/* ---- Drivers of predictors, one a kind */
+
+struct delta_context { /* what a predictor is made of; all borrowed */
+        const struct delta_file *old_file;
+        int64_t new_length;
+        const struct delta_map *map;
+        const uint8_t *side;
+        size_t side_length;
+        const struct delta_shared *shared; /* may be NULL */
+};
+struct delta_driver {
+        const char *name;
+        int (*make)(const struct delta_context *c, void **ret);
+        int (*predict)(void *p, int64_t old_offset, int64_t new_offset, size_t n, uint8_t *ret);
+        const char *(*kind_at)(void *p, int64_t new_offset);
+        void (*release)(void *p);
+};
+extern const struct delta_driver delta_elf_driver;
+
+/* ---- Shared tables */
+
+struct delta_step { /* from this old number on, until the next step, this is added */
+        uint32_t from;
+        int32_t shift;
+};
+struct delta_shared {
+        struct delta_checksum { /* of a symbol of the kernel, as modules name it */
+                uint32_t old_value, new_value;
+        } * checksums; /* by rising old value */
+        size_t n_checksums;
+        struct delta_step *types, *strings; /* of the BTF that modules' own stands on, by rising from */
+        size_t n_types, n_strings;
+        uint32_t old_types, new_types, old_strings, new_strings; /* where modules' own begin; 0: not known */
+};
+/* NULL where there is none. */
+const struct delta_checksum *delta_shared_checksum(const struct delta_shared *s, uint32_t old_value);
+uint32_t delta_shared_step(const struct delta_step *steps, size_t n, uint32_t v);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ELF predictor's insides, for its parts. */
+#pragma once
+
+#include "repo/delta_elf.h"
+
+#define DELTA_ELF_SYMBOLS_MAX (1u << 20)
+#define DELTA_ELF_WINDOW (64u << 10)
+
+enum delta_elf_rule {
+        DELTA_ELF_RULE_BYTES,
+        DELTA_ELF_RULE_RELA,
+        DELTA_ELF_RULE_SYMBOLS,
+        DELTA_ELF_RULE_X86,
+        DELTA_ELF_RULE_ARM64,
+        DELTA_ELF_RULE_VERSIONS,
+        DELTA_ELF_RULE_BTF,
+};
+
+struct stretch { /* of one old section matched with one new one; offsets count from the sections' beginnings
+                  */
+        unsigned old_section;
+        uint64_t old_begin, old_size, new_begin, old_at, new_at;
+        size_t n;
+        uint8_t *ret; /* holds the old bytes; what is predicted otherwise is put over them */
+};
+
+struct delta_elf_predictor {
+        struct delta_elf_frame frame;
+        const struct delta_file *old_file;
+        const struct delta_shared *shared;
+        uint8_t *rules; /* by old section */
+        char **kinds;   /* names for reports, made when asked for */
+        int symbols_of; /* section whose symbols are loaded, or -1 */
+        uint16_t *section_of_symbol;
+        size_t n_symbols;
+        uint8_t *window; /* of the old file, DELTA_ELF_WINDOW */
+        int64_t window_at;
+        size_t window_length;
+        struct { /* where decoding of a piece stands */
+                size_t piece;
+                bool valid;
+                int64_t at;
+        } decoding;
+};
+
+int delta_elf_load_symbols(struct delta_elf_predictor *p, unsigned symbols);
+int delta_elf_predict_x86(struct delta_elf_predictor *p, const struct stretch *s);
+
+/* What a relocation adds to its target besides the offset meant: displacements in x86-64 code count from the
+ * next instruction, four bytes on (mostly). */
+static inline uint64_t delta_elf_rela_bias(const struct delta_elf *e, uint32_t section, uint32_t type) {
+        bool relative = type == 2 || type == 4; /* R_X86_64_PC32, R_X86_64_PLT32 */
+        return e->machine == DELTA_ELF_X86_64 && relative && section < e->n &&
+                               e->sections[section].flags & DELTA_ELF_EXEC
+                       ? 4
+                       : 0;
+}
