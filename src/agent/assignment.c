@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "agent/assigned_artifact.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "crypto/digest.h"
@@ -68,6 +69,12 @@ static int read_body(const json_t *body, struct assignment *a, struct err **err)
         a->issued_at = issued_at;
         if (a->version <= 0)
                 return err_set(err, EINVAL, "version %lld is not above 0", (long long)a->version);
+        const json_t *artifacts = json_object_get(body, "artifacts");
+        if (artifacts && !json_is_null(artifacts)) {
+                if ((r = assigned_artifacts_check(artifacts, err)) < 0)
+                        return r;
+                a->artifacts = artifacts;
+        }
         r = read_revision(body, a, err);
         return r < 0 ? r : check_binding(a, err);
 }

@@ -20,6 +20,7 @@ struct assignment {
         const char *revision;                 /* SHA-256; NULL: no fleet selects the node */
         int64_t revision_length;
         const json_t *labels, *variables; /* objects of texts */
+        const json_t *artifacts;          /* checked list (agent/assigned_artifact.h), or NULL */
         json_t *document;                 /* {"signed","signatures"} */
 };
 

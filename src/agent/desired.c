@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
+#include "repo/artifact.h"
 
 #define DESIRED_ARENA_MAX ((size_t)64 << 20)
 #define UNIT_TEXT_MAX (2 * (size_t)REVISION_MAX)
@@ -25,6 +26,11 @@ static int digest_json(const json_t *j, size_t limit, char out[65], struct err *
 
 int source_make(const char *revision, const json_t *labels, const json_t *variables, struct source **ret,
                 struct err **err) {
+        return source_make_with(revision, labels, variables, NULL, ret, err);
+}
+
+int source_make_with(const char *revision, const json_t *labels, const json_t *variables,
+                     const json_t *artifacts, struct source **ret, struct err **err) {
         if (!sha256_hex_is_valid(revision))
                 return err_set(err, EINVAL, "revision '%.80s' is no SHA-256", revision);
 
@@ -33,12 +39,16 @@ int source_make(const char *revision, const json_t *labels, const json_t *variab
                 json_pack("{s:s, s:O, s:O}", "revision", revision, "labels", labels, "variables", variables);
         if (!s || !all)
                 return err_set_errno(err, ENOMEM, "revision %.12s", revision);
+        /* Left out where there are none: sources from before artifacts keep their id. */
+        if (json_array_size(artifacts) > 0 && json_object_set(all, "artifacts", (json_t *)artifacts) < 0)
+                return err_set_errno(err, ENOMEM, "revision %.12s", revision);
         int r = digest_json(all, UNIT_TEXT_MAX, s->id, err);
         if (r < 0)
                 return r;
         memcpy(s->revision, revision, sizeof(s->revision));
         s->labels = json_incref(json_object_get(all, "labels"));
         s->variables = json_incref(json_object_get(all, "variables"));
+        s->artifacts = json_incref(json_object_get(all, "artifacts"));
         *ret = TAKE_PTR(s);
         return 0;
 }
@@ -50,6 +60,7 @@ struct source *source_copy(const struct source *s) {
         *copy = *s;
         json_incref(copy->labels);
         json_incref(copy->variables);
+        json_incref(copy->artifacts);
         return copy;
 }
 
@@ -58,6 +69,7 @@ struct source *source_free(struct source *s) {
                 return NULL;
         json_decref(s->labels);
         json_decref(s->variables);
+        json_decref(s->artifacts);
         free(s);
         return NULL;
 }
@@ -148,6 +160,21 @@ static int files_to_json(json_t *o, const struct unit *u) {
         return spec->n_files ? json_object_set(o, "files", files) : 0;
 }
 
+static int artifacts_to_json(json_t *o, const struct unit *u) {
+        const struct app_spec *spec = u->spec;
+        _cleanup_json_ json_t *artifacts = json_array();
+        if (!artifacts)
+                return -1;
+        for (size_t i = 0; i < spec->n_artifacts; i++) {
+                const struct app_artifact *a = &spec->artifacts[i];
+                _cleanup_json_ json_t *j = json_pack("{s:s, s:s, s:s}", "name", a->name, "version",
+                                                     a->version, "sha256", u->artifacts[i].sha256);
+                if (!j || set_text(j, "path", a->path) < 0 || json_array_append(artifacts, j) < 0)
+                        return -1;
+        }
+        return spec->n_artifacts ? json_object_set(o, "artifacts", artifacts) : 0;
+}
+
 static int checks_to_json(json_t *o, const struct app_spec *spec) {
         _cleanup_json_ json_t *checks = json_array();
         if (!checks)
@@ -186,8 +213,8 @@ static int digest_unit(struct unit *u, struct err **err) {
         if (!o || !environment || set_texts(o, "command", s->command) < 0 ||
             set_text(o, "workingDirectory", s->working_directory) < 0 || set_text(o, "user", s->user) < 0 ||
             (s->environment.n && json_object_set(o, "environment", environment) < 0) ||
-            files_to_json(o, u) < 0 || checks_to_json(o, s) < 0 || manifests_to_json(o, s) < 0 ||
-            set_texts(o, "dependsOn", s->depends_on) < 0 ||
+            files_to_json(o, u) < 0 || artifacts_to_json(o, u) < 0 || checks_to_json(o, s) < 0 ||
+            manifests_to_json(o, s) < 0 || set_texts(o, "dependsOn", s->depends_on) < 0 ||
             set_number(o, "restart", (int64_t)s->restart) < 0 ||
             set_number(o, "backoff", s->restart_backoff_ms) < 0 ||
             set_number(o, "backoffCap", s->restart_backoff_cap_ms) < 0 ||
@@ -219,11 +246,24 @@ static int make_content(const struct binding *binding, struct object_store *obje
         return 0;
 }
 
+static int find_assigned(const struct source *s, const struct app_spec *spec, size_t i,
+                         struct assigned_artifact *ret, struct err **err) {
+        const struct app_artifact *a = &spec->artifacts[i];
+        if (assigned_artifacts_find(s->artifacts, a->name, a->version, ret))
+                return 0;
+        return err_set(err, ENOKEY,
+                       "app %s: artifact %s:%s was not assigned to this node (%s): publish it for this "
+                       "platform and the node's hardware labels",
+                       spec->name, a->name, a->version, platform_here());
+}
+
 static int make_unit(struct desired *d, struct object_store *objects, const struct app_spec *spec,
                      struct unit *u, struct err **err) {
         u->spec = spec;
         u->files = arena_calloc(d->arena, spec->n_files ? spec->n_files : 1, sizeof(*u->files));
-        if (!u->files)
+        u->artifacts =
+                arena_calloc(d->arena, spec->n_artifacts ? spec->n_artifacts : 1, sizeof(*u->artifacts));
+        if (!u->files || !u->artifacts)
                 return err_set_errno(err, ENOMEM, "app %s", spec->name);
         for (size_t i = 0; i < spec->n_files; i++) {
                 const struct app_file *file = &spec->files[i];
@@ -239,6 +279,11 @@ static int make_unit(struct desired *d, struct object_store *objects, const stru
                         return err_wrap(err, "app %s", spec->name);
                 sha256_hex(content.data, content.len, u->files[i].sha256);
                 u->files[i].size = (int64_t)content.len;
+        }
+        for (size_t i = 0; i < spec->n_artifacts; i++) {
+                int r = find_assigned(d->source, spec, i, &u->artifacts[i], err);
+                if (r < 0)
+                        return r;
         }
         return digest_unit(u, err);
 }
@@ -325,4 +370,16 @@ int desired_read_file(const struct desired *d, struct object_store *objects, con
         if (!str_eq(digest, u->files[i].sha256))
                 return err_set(err, EBADMSG, "file %s: its content changed under us", u->spec->files[i].path);
         return 0;
+}
+
+int desired_check_artifacts(struct object_store *objects, const struct source *s, const char *node,
+                            char **ret_fleet, struct err **err) {
+        _cleanup_(desired_freep) struct desired *d = NULL;
+        int r = desired_make(objects, s, node, &d, err);
+        if (r < 0)
+                return r;
+        if (!ret_fleet)
+                return 0;
+        *ret_fleet = str_dup(d->revision->fleet);
+        return *ret_fleet ? 0 : err_set_errno(err, ENOMEM, "revision %.12s", s->revision);
 }

@@ -116,7 +116,9 @@ static int read_sources(struct ledger *l, const json_t *o, struct err **err) {
                 if ((r = json_read_string(item, "revision", &revision, err)) < 0 ||
                     (r = json_read_object(item, "labels", &labels, err)) < 0 ||
                     (r = json_read_object(item, "variables", &variables, err)) < 0 ||
-                    (r = source_make(revision, labels, variables, &s, err)) < 0)
+                    (r = assigned_artifacts_check(json_object_get(item, "artifacts"), err)) < 0 ||
+                    (r = source_make_with(revision, labels, variables, json_object_get(item, "artifacts"), &s,
+                                          err)) < 0)
                         return err_wrap(err, "source %.12s", id);
                 if (!str_eq(s->id, id))
                         return err_set(err, EINVAL, "source %.12s: its content is that of %.12s", id, s->id);
@@ -321,8 +323,9 @@ static json_t *ledger_to_json(const struct ledger *l) {
         for (size_t i = 0; table_next(l->sources, &i, &key, &value);) {
                 const struct source *s = value;
                 if (json_object_set_new(sources, key,
-                                        json_pack("{s:s, s:O, s:O}", "revision", s->revision, "labels",
-                                                  s->labels, "variables", s->variables)) < 0)
+                                        json_pack("{s:s, s:O, s:O, s:O*}", "revision", s->revision, "labels",
+                                                  s->labels, "variables", s->variables, "artifacts",
+                                                  s->artifacts)) < 0)
                         return NULL;
         }
         for (size_t i = 0; table_next(l->apps, &i, &key, &value);)
@@ -517,6 +520,10 @@ int ledger_intend_apply(struct ledger *l, const struct source *source, const str
                 if (!app_has_path(a, spec->files[i].path) &&
                     (r = add_file(a, spec->files[i].path, u->files[i].sha256)) < 0)
                         return r;
+        for (size_t i = 0; i < spec->n_artifacts; i++)
+                if (spec->artifacts[i].path && !app_has_path(a, spec->artifacts[i].path) &&
+                    (r = add_file(a, spec->artifacts[i].path, u->artifacts[i].sha256)) < 0)
+                        return r;
         memcpy(a->source, source->id, sizeof(a->source));
         memcpy(a->digest, u->digest, sizeof(a->digest));
         a->driver = spec->driver;
@@ -532,12 +539,15 @@ int ledger_done_apply(struct ledger *l, const struct unit *u) {
         if (!a)
                 return -ENOENT;
         struct ledger_app fresh = {0};
-        for (size_t i = 0; i < u->spec->n_files; i++) {
-                int r = add_file(&fresh, u->spec->files[i].path, u->files[i].sha256);
-                if (r < 0) {
-                        free_files(fresh.files, fresh.n_files);
-                        return r;
-                }
+        int r = 0;
+        for (size_t i = 0; r == 0 && i < u->spec->n_files; i++)
+                r = add_file(&fresh, u->spec->files[i].path, u->files[i].sha256);
+        for (size_t i = 0; r == 0 && i < u->spec->n_artifacts; i++)
+                if (u->spec->artifacts[i].path)
+                        r = add_file(&fresh, u->spec->artifacts[i].path, u->artifacts[i].sha256);
+        if (r < 0) {
+                free_files(fresh.files, fresh.n_files);
+                return r;
         }
         free_files(a->files, a->n_files);
         a->files = fresh.files;

@@ -14,7 +14,7 @@
  * Format (version 1):
  *   {"format":1,"floor":assignment version,"stable":id|null,"target":id|null,"targetAssignment":N,
  *    "attempts":N,"failed":{"source":id,"assignment":N,"reason":text,"apps":[name]}|null,
- *    "sources":{id:{"revision","labels","variables"}},
+ *    "sources":{id:{"revision","labels","variables","artifacts"?}},
  *    "apps":{name:{"source":id,"digest","driver","order":N,"keep":bool,"stopTimeout":ms,
  *                  "step":"applying|applied|removing","files":[{"path","sha256"}]}}} */
 #pragma once

@@ -184,11 +184,15 @@ static char *explain(const struct http_call *call, CURLcode code, int error) {
         return str_format("%s: %s%s%s", call->url, what, advice ? "; " : "", advice ? advice : "");
 }
 
-static const char *response_header(struct http_call *call, const char *name) {
+const char *http_call_header(struct http_call *call, const char *name) {
         struct curl_header *h = NULL;
         if (curl_easy_header(call->easy, name, 0, CURLH_HEADER, -1, &h) != CURLHE_OK)
                 return NULL;
         return h->value;
+}
+
+const char *http_call_header(struct http_call *call, const char *name) {
+        return call->headers_seen ? response_header(call, name) : NULL;
 }
 
 /* Ends a call: reports and frees it. */
@@ -207,8 +211,8 @@ static void finish(struct http_call *call, CURLcode code) {
                 curl_off_t seconds = 0;
                 if (curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &seconds) == CURLE_OK && seconds > 0)
                         r.retry_after_ms = (msec_t)MIN(seconds, 86400 * 365) * 1000;
-                r.content_type = response_header(call, "Content-Type");
-                r.etag = response_header(call, "ETag");
+                r.content_type = http_call_header(call, "Content-Type");
+                r.etag = http_call_header(call, "ETag");
                 r.body = buf_str(&call->body);
                 r.body_len = call->body.len;
         }

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/repository.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "codec/json.h"
+#include "crypto/digest.h"
+#include "repo/tuf_client.h"
+
+#define STATE_FORMAT 1
+#define STATE_MAX ((size_t)4 << 20)
+#define REVISIONS_KEPT 64
+#define MESSAGE_MAX 512
+/* 2026-11-01T00:00:00Z: no agent of this code ran before. */
+#define WRITTEN_AT_MS INT64_C(1793491200000)
+
+struct repository {
+        struct repository_sources *sources, *own_sources;
+        struct artifact_store *artifacts;
+        const struct clock *clock;
+        char *platform;
+        char *folder, *state_path;
+        char *root; /* to begin with, when the store holds none */
+        size_t root_len;
+        bool has_stored_root;
+        int operator_trust; /* enum repository_trust, or -1 */
+        int bundle_trust;   /* likewise; remembered once it was release-key */
+        msec_t time_floor;
+        char root_given[65]; /* digest of the root that the operator gave; "" for none */
+        json_t *counters, *revisions;
+
+        /* the question under way */
+        struct tuf_folder *metadata;
+        struct tuf_client *client;
+        struct download *download;
+        struct buf body;
+        bool searching;
+        json_t *wanted; /* artifacts */
+        size_t at;      /* in wanted; past its end: the revision */
+        bool listing;
+        char *revision, *fleet;
+        int64_t revision_length;
+        void (*each)(void *arg, const char *target, const struct artifact *a);
+        void (*done)(void *arg, int error, const char *message);
+        void *arg;
+};
+
+static const char *const trust_names[] = {
+        [REPOSITORY_TRUST_SERVER] = "server", [REPOSITORY_TRUST_RELEASE_KEY] = "release-key"};
+
+const char *repository_trust_name(enum repository_trust t) {
+        return trust_names[t];
+}
+
+int repository_trust_from_name(const char *name, enum repository_trust *ret) {
+        for (size_t i = 0; i < ARRAY_SIZE(trust_names); i++)
+                if (str_eq(name, trust_names[i])) {
+                        *ret = (enum repository_trust)i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+/* ---- state */
+
+static int save(const struct repository *r) {
+        _cleanup_json_ json_t *j = json_pack(
+                "{s:i, s:s, s:o, s:I, s:O, s:O}", "format", STATE_FORMAT, "rootGiven", r->root_given, "trust",
+                r->bundle_trust < 0 ? json_null() : json_string(trust_names[r->bundle_trust]), "timeFloor",
+                (json_int_t)r->time_floor, "counters", r->counters, "revisions", r->revisions);
+        _cleanup_(x_freep) char *text = j ? json_encode_compact(j) : NULL;
+        return text ? file_write_atomic(r->state_path, text, strlen(text), 0600, NULL) : -ENOMEM;
+}
+
+static void load(struct repository *r) {
+        _cleanup_(x_freep) char *text = NULL;
+        _cleanup_json_ json_t *j = NULL;
+        const char *trust = NULL, *given = NULL;
+        enum repository_trust t;
+        int64_t format = 0, floor = 0;
+        size_t len;
+        if (file_read(r->state_path, STATE_MAX, &text, &len, NULL) < 0 ||
+            json_decode(text, len, &j, NULL) < 0 || json_read_int(j, "format", &format, NULL) < 0 ||
+            format != STATE_FORMAT)
+                return;
+        (void)json_read_optional_int(j, "timeFloor", &floor, NULL);
+        (void)json_read_optional_string(j, "trust", &trust, NULL);
+        (void)json_read_optional_string(j, "rootGiven", &given, NULL);
+        if (given && sha256_hex_is_valid(given))
+                memcpy(r->root_given, given, sizeof(r->root_given));
+        r->time_floor = MAX(r->time_floor, floor);
+        if (trust && repository_trust_from_name(trust, &t) == 0)
+                r->bundle_trust = (int)t;
+        if (json_is_object(json_object_get(j, "counters"))) {
+                json_decref(r->counters);
+                r->counters = json_incref(json_object_get(j, "counters"));
+        }
+        if (json_is_array(json_object_get(j, "revisions"))) {
+                json_decref(r->revisions);
+                r->revisions = json_incref(json_object_get(j, "revisions"));
+        }
+}
+
+/* Metadata that was trusted by another way (the bundle, another file) gives way to the operator's root. */
+static int begin_with_given_root(struct repository *r, struct err **err) {
+        char digest[SHA256_HEX_SIZE];
+        sha256_hex(r->root, r->root_len, digest);
+        if (str_eq(digest, r->root_given))
+                return 0;
+        static const char *const names[] = {"root.json", "timestamp.json", "snapshot.json", "targets.json"};
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                _cleanup_(x_freep) char *path = path_join(r->folder, names[i]);
+                int rc = path ? path_remove(path, err) : err_set_errno(err, ENOMEM, "repository");
+                if (rc < 0)
+                        return rc;
+        }
+        memcpy(r->root_given, digest, sizeof(r->root_given));
+        r->has_stored_root = false;
+        int rc = save(r);
+        return rc < 0 ? err_set_errno(err, -rc, "%s", r->state_path) : 0;
+}
+
+int repository_new(const struct repository_options *o, struct repository **ret, struct err **err) {
+        _cleanup_(repository_freep) struct repository *r = calloc(1, sizeof(*r));
+        enum repository_trust trust;
+        if (!r)
+                return err_set_errno(err, ENOMEM, "repository");
+        r->operator_trust = r->bundle_trust = -1;
+        r->sources = r->own_sources = o->sources;
+        r->artifacts = o->artifacts;
+        r->clock = o->clock;
+        r->time_floor = WRITTEN_AT_MS;
+        r->folder = path_join(o->state, "repository");
+        r->state_path = r->folder ? path_join(r->folder, "state.json") : NULL;
+        r->platform = str_dup(o->platform);
+        r->counters = json_object();
+        r->revisions = json_array();
+        _cleanup_(x_freep) char *root_path = r->folder ? path_join(r->folder, "root.json") : NULL;
+        if (!r->state_path || !r->platform || !r->counters || !r->revisions || !root_path)
+                return err_set_errno(err, ENOMEM, "repository");
+        if (o->trust) {
+                if (repository_trust_from_name(o->trust, &trust) < 0)
+                        return err_set(err, EINVAL, "trust '%.40s': expected server or release-key",
+                                       o->trust);
+                r->operator_trust = (int)trust;
+        }
+        if (o->root) {
+                r->root = str_dup_n(o->root, o->root_len);
+                r->root_len = o->root_len;
+                if (!r->root)
+                        return err_set_errno(err, ENOMEM, "repository");
+        }
+        int rc = dir_make(r->folder, 0700, err);
+        if (rc < 0)
+                return rc;
+        r->has_stored_root = access(root_path, F_OK) == 0;
+        load(r);
+        if (r->root && (rc = begin_with_given_root(r, err)) < 0)
+                return rc;
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+struct repository *repository_free(struct repository *r) {
+        if (!r)
+                return NULL;
+        repository_cancel(r);
+        json_decref(r->counters);
+        json_decref(r->revisions);
+        free(r->folder);
+        free(r->state_path);
+        free(r->platform);
+        free(r->root);
+        free(r);
+        return NULL;
+}
+
+void repository_take_bundle(struct repository *r, const json_t *repository) {
+        const json_t *root = json_object_get(repository, "root");
+        const char *trust = json_string_value(json_object_get(repository, "trust"));
+        enum repository_trust t;
+        if (json_is_object(root) && !r->root && !r->has_stored_root) {
+                r->root = json_encode_compact(root);
+                r->root_len = r->root ? strlen(r->root) : 0;
+        }
+        if (trust && repository_trust_from_name(trust, &t) == 0 && (int)t > r->bundle_trust) {
+                r->bundle_trust = (int)t;
+                (void)save(r);
+        }
+        repository_sources_set_bundle(r->own_sources, json_object_get(repository, "mirrors"));
+}
+
+void repository_saw_time(struct repository *r, msec_t issued_at) {
+        if (issued_at <= r->time_floor)
+                return;
+        r->time_floor = issued_at;
+        (void)save(r);
+}
+
+bool repository_is_configured(const struct repository *r) {
+        return r->root || r->has_stored_root;
+}
+
+enum repository_trust repository_trust(const struct repository *r) {
+        if (r->operator_trust == REPOSITORY_TRUST_SERVER)
+                return REPOSITORY_TRUST_SERVER;
+        return r->operator_trust == REPOSITORY_TRUST_RELEASE_KEY ||
+                               r->bundle_trust == REPOSITORY_TRUST_RELEASE_KEY
+                       ? REPOSITORY_TRUST_RELEASE_KEY
+                       : REPOSITORY_TRUST_SERVER;
+}
+
+static msec_t now_ms(const struct repository *r) {
+        return MAX(clock_wall_ms(r->clock), r->time_floor);
+}
+
+/* ---- what was vouched for before */
+
+static bool knows_revision(const struct repository *r, const char *sha256) {
+        const json_t *item;
+        size_t i;
+        json_array_foreach (r->revisions, i, item)
+                if (str_eq(json_string_value(item), sha256))
+                        return true;
+        return false;
+}
+
+static bool same_platform(const char *a, const char *b) {
+        char x[PLATFORM_MAX], y[PLATFORM_MAX];
+        return platform_parse(a, x, NULL) == 0 && platform_parse(b, y, NULL) == 0 && str_eq(x, y);
+}
+
+static bool is_described(const struct repository *r, const struct assigned_artifact *a) {
+        const struct artifact *known = artifact_store_find(r->artifacts, a->target, a->sha256);
+        return known && known->length == a->length && known->release_counter == a->release_counter &&
+               same_platform(known->platform, a->platform) &&
+               (a->release_counter >= json_integer_value(json_object_get(r->counters, a->name)) ||
+                artifact_store_is_held(r->artifacts, a->target, a->sha256));
+}
+
+bool repository_knows(const struct repository *r, const struct repository_question *q) {
+        struct assigned_artifact a;
+        const json_t *item;
+        size_t i;
+        json_array_foreach (q->artifacts, i, item)
+                if (assigned_artifact_read(item, &a, NULL) < 0 || !is_described(r, &a))
+                        return false;
+        return repository_trust(r) == REPOSITORY_TRUST_SERVER || knows_revision(r, q->revision);
+}
+
+/* ---- asking */
+
+static void end(struct repository *r, int error, const char *message) {
+        void (*done)(void *arg, int error, const char *message) = r->done;
+        void *arg = r->arg;
+        char text[MESSAGE_MAX];
+        (void)snprintf(text, sizeof(text), "%s", message ? message : "");
+        repository_cancel(r);
+        done(arg, error, error < 0 ? text : NULL);
+}
+
+void repository_cancel(struct repository *r) {
+        r->download = download_free(r->download);
+        /* Metadata of large repositories is large; between questions nothing of it is held. */
+        r->client = tuf_client_free(r->client);
+        r->metadata = tuf_folder_free(r->metadata);
+        buf_done(&r->body);
+        r->body = (struct buf)BUF_INIT;
+        json_decref(r->wanted);
+        r->wanted = NULL;
+        free(r->revision);
+        free(r->fleet);
+        r->revision = r->fleet = NULL;
+        r->searching = r->listing = false;
+        r->each = NULL;
+        r->done = NULL;
+}
+
+void repository_use_sources(struct repository *r, struct repository_sources *sources) {
+        r->sources = sources ? sources : r->own_sources;
+}
+
+static void go_on(struct repository *r);
+
+static int on_data(void *arg, int64_t at, const char *p, size_t n) {
+        struct repository *r = arg;
+        (void)at;
+        return buf_append(&r->body, p, n);
+}
+
+static void on_file(void *arg, const struct download_result *result) {
+        struct repository *r = arg;
+        r->download = NULL;
+        if (result->error == 0)
+                tuf_client_give(r->client, buf_str(&r->body), r->body.len);
+        else if (result->error == -ENOENT)
+                tuf_client_missing(r->client);
+        else
+                tuf_client_abandon(r->client, result->error, result->message);
+        buf_done(&r->body);
+        r->body = (struct buf)BUF_INIT;
+        go_on(r);
+}
+
+static void fetch(struct repository *r, const struct tuf_need *need) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct download_request q = {.path = need->path,
+                                     .length = -1,
+                                     .total = -1,
+                                     .max_bytes = (int64_t)need->max_bytes,
+                                     .optional = need->optional,
+                                     .on_data = on_data,
+                                     .done = on_file,
+                                     .arg = r};
+        r->body.limit = need->max_bytes + 1;
+        int rc = download_start(r->sources, &q, &r->download, &err);
+        if (rc < 0)
+                end(r, rc, err_message(err));
+}
+
+static void say_time(const struct repository *r, char *out, size_t size) {
+        char time[TIME_TEXT_SIZE];
+        bool floor = clock_wall_ms(r->clock) < r->time_floor;
+        (void)snprintf(out, size, "this node takes the time for %s%s", time_format(now_ms(r), time),
+                       floor ? " (its clock is behind what signed assignments say)" : "");
+}
+
+/* What TUF says of the metadata as a whole, with what helps. */
+static void end_with_metadata(struct repository *r, int error, const struct err *err) {
+        char text[MESSAGE_MAX], time[128] = "";
+        if (error == -ETIMEDOUT)
+                say_time(r, time, sizeof(time));
+        (void)snprintf(text, sizeof(text), "artifact repository: %s%s%s", err_message(err), *time ? "; " : "",
+                       time);
+        end(r, error == -ENOENT ? -EBADMSG : error, text);
+}
+
+static int refuse(struct err **err, const struct assigned_artifact *a, const char *what) {
+        return err_set(err, EPERM, "artifact %s:%s: %s", a->name, a->version, what);
+}
+
+static int check_counter(const struct repository *r, const struct assigned_artifact *a, struct err **err) {
+        char text[256];
+        int64_t highest = json_integer_value(json_object_get(r->counters, a->name));
+        if (a->release_counter >= highest || artifact_store_is_held(r->artifacts, a->target, a->sha256))
+                return 0;
+        (void)snprintf(text, sizeof(text),
+                       "its releaseCounter %" PRId64 " is lower than %" PRId64
+                       ", which ran here: to go back to it, publish it again (skerry artifact yank)",
+                       a->release_counter, highest);
+        return refuse(err, a, text);
+}
+
+static int compare(const struct repository *r, const struct assigned_artifact *a, const struct tuf_target *t,
+                   struct err **err) {
+        _cleanup_(artifact_freep) struct artifact *image = NULL;
+        char text[MESSAGE_MAX];
+        int rc = artifact_from_target(t->path, t->length, t->sha256, t->custom, &image, err);
+        if (rc < 0)
+                return err_set(
+                        err, EPERM,
+                        "artifact %s:%s: the image role %s lists it in a way that is not understood: %s",
+                        a->name, a->version, t->role, err ? err_message(*err) : "");
+        const char *what = NULL;
+        if (!str_eq(t->sha256, a->sha256))
+                what = "another SHA-256";
+        else if (t->length != a->length)
+                what = "another length";
+        else if (!same_platform(image->platform, a->platform))
+                what = "another platform";
+        else if (image->release_counter != a->release_counter)
+                what = "another releaseCounter";
+        if (what) {
+                (void)snprintf(text, sizeof(text),
+                               "the director assigned %.12s (%" PRId64 " bytes, %s, releaseCounter %" PRId64
+                               "), the image role %s lists %s: %.12s (%" PRId64
+                               " bytes, %s, releaseCounter %" PRId64 ")",
+                               a->sha256, a->length, a->platform, a->release_counter, t->role, what,
+                               t->sha256, t->length, image->platform, image->release_counter);
+                return refuse(err, a, text);
+        }
+        if (platform_match(r->platform, image->platform) == 0) {
+                (void)snprintf(text, sizeof(text), "it is for %s, this node is %s", image->platform,
+                               r->platform);
+                return refuse(err, a, text);
+        }
+        if (image->yanked && !artifact_store_is_held(r->artifacts, a->target, a->sha256)) {
+                (void)snprintf(text, sizeof(text), "it was yanked%s%s",
+                               image->replaced_by ? "; replaced by " : "",
+                               image->replaced_by ? image->replaced_by : "");
+                return refuse(err, a, text);
+        }
+        rc = check_counter(r, a, err);
+        return rc < 0 ? rc : artifact_store_describe(r->artifacts, a->target, image, err);
+}
+
+static void remember_revision(struct repository *r) {
+        if (knows_revision(r, r->revision))
+                return;
+        if (json_array_size(r->revisions) >= REVISIONS_KEPT)
+                (void)json_array_remove(r->revisions, 0);
+        (void)json_array_append_new(r->revisions, json_string(r->revision));
+        (void)save(r);
+}
+
+static int compare_revision(struct repository *r, const struct tuf_target *t, struct err **err) {
+        if (!str_eq(t->sha256, r->revision) || (r->revision_length >= 0 && t->length != r->revision_length))
+                return err_set(err, EPERM,
+                               "revision %.12s: role %s lists %.12s (%" PRId64 " bytes) under its name",
+                               r->revision, t->role, t->sha256, t->length);
+        remember_revision(r);
+        return 0;
+}
+
+/* Begins the search for what comes next; false: there is nothing left. */
+static bool search_next(struct repository *r) {
+        struct assigned_artifact a;
+        if (r->at < json_array_size(r->wanted)) {
+                (void)assigned_artifact_read(json_array_get(r->wanted, r->at), &a, NULL);
+                tuf_client_find(r->client, a.target);
+                return true;
+        }
+        if (r->at == json_array_size(r->wanted) && r->revision &&
+            repository_trust(r) == REPOSITORY_TRUST_RELEASE_KEY && !knows_revision(r, r->revision)) {
+                _cleanup_(x_freep) char *target = str_format("revisions/%s/%s.json", r->fleet, r->revision);
+                if (!target)
+                        return false;
+                tuf_client_find(r->client, target);
+                return true;
+        }
+        return false;
+}
+
+static int found(struct repository *r, int error, struct err **err) {
+        struct assigned_artifact a = {0};
+        const struct tuf_target *t = error == 0 ? tuf_client_found(r->client) : NULL;
+        bool artifact = r->at < json_array_size(r->wanted);
+        if (artifact)
+                (void)assigned_artifact_read(json_array_get(r->wanted, r->at), &a, NULL);
+        if (t)
+                return artifact ? compare(r, &a, t, err) : compare_revision(r, t, err);
+        if (artifact)
+                return err_set(err, EPERM, "artifact %s:%s: the director assigned it, no image role lists %s",
+                               a.name, a.version, a.target);
+        return err_set(err, EPERM,
+                       "revision %.12s: it is not signed by a release key (no role lists "
+                       "revisions/%s/%s.json): run skerry release, or trust the server",
+                       r->revision, r->fleet, r->revision);
+}
+
+static int list_one(void *arg, const struct tuf_target *t) {
+        struct repository *r = arg;
+        _cleanup_(artifact_freep) struct artifact *a = NULL;
+        if (artifact_from_target(t->path, t->length, t->sha256, t->custom, &a, NULL) == 0 &&
+            platform_match(r->platform, a->platform) > 0)
+                r->each(r->arg, t->path, a);
+        return 0;
+}
+
+static void refreshed(struct repository *r) {
+        r->has_stored_root = true;
+        r->searching = true;
+        if (r->each && !r->listing) {
+                r->listing = true;
+                tuf_client_load_all(r->client);
+                go_on(r);
+        } else if (search_next(r)) {
+                go_on(r);
+        } else {
+                end(r, 0, NULL);
+        }
+}
+
+/* What was begun has ended. */
+static void step_ended(struct repository *r) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        int error = tuf_client_result(r->client, &err);
+        if (!r->searching) {
+                if (error < 0)
+                        end_with_metadata(r, error, err);
+                else
+                        refreshed(r);
+                return;
+        }
+        if (error < 0 && error != -ENOENT) {
+                end_with_metadata(r, error, err);
+                return;
+        }
+        if (r->listing) {
+                (void)tuf_client_each(r->client, list_one, r);
+                end(r, 0, NULL);
+                return;
+        }
+        err = err_free(err);
+        error = found(r, error, &err);
+        if (error < 0) {
+                end(r, error, err_message(err));
+                return;
+        }
+        r->at++;
+        if (search_next(r))
+                go_on(r);
+        else
+                end(r, 0, NULL);
+}
+
+static void go_on(struct repository *r) {
+        const struct tuf_need *need = tuf_client_need(r->client);
+        if (need)
+                fetch(r, need);
+        else
+                step_ended(r);
+}
+
+static int open_client(struct repository *r, struct err **err) {
+        int rc = tuf_folder_open(r->folder, &r->metadata, err);
+        if (rc < 0)
+                return rc;
+        struct tuf_store store = tuf_folder_store(r->metadata);
+        return tuf_client_new(&store, r->root, r->root_len, &r->client, err);
+}
+
+static int begin(struct repository *r, struct err **err) {
+        int rc = 0;
+        if (!repository_is_configured(r))
+                return err_set(err, ENOKEY, "%s", REPOSITORY_UNCONFIGURED);
+        if (r->client)
+                return err_set(err, EBUSY, "the repository is being asked already");
+        if ((rc = open_client(r, err)) < 0) {
+                repository_cancel(r);
+                return rc == -ENOKEY ? err_set(err, ENOKEY, "%s", REPOSITORY_UNCONFIGURED) : rc;
+        }
+        tuf_client_refresh(r->client, now_ms(r) / 1000);
+        return 0;
+}
+
+int repository_ask(struct repository *r, const struct repository_question *q,
+                   void (*done)(void *arg, int error, const char *message), void *arg, struct err **err) {
+        int rc = begin(r, err);
+        if (rc < 0)
+                return rc;
+        r->wanted = q->artifacts ? json_incref((json_t *)q->artifacts) : json_array();
+        r->at = 0;
+        r->revision = str_dup(q->revision);
+        r->fleet = str_dup(q->fleet);
+        r->revision_length = q->revision_length;
+        r->done = done;
+        r->arg = arg;
+        if (!r->wanted || !r->revision || !r->fleet) {
+                repository_cancel(r);
+                return err_set_errno(err, ENOMEM, "repository");
+        }
+        go_on(r);
+        return 0;
+}
+
+int repository_list(struct repository *r,
+                    void (*each)(void *arg, const char *target, const struct artifact *a),
+                    void (*done)(void *arg, int error, const char *message), void *arg, struct err **err) {
+        int rc = begin(r, err);
+        if (rc < 0)
+                return rc;
+        r->wanted = json_array();
+        r->each = each;
+        r->done = done;
+        r->arg = arg;
+        go_on(r);
+        return 0;
+}
+
+void repository_confirm(struct repository *r, const json_t *artifacts) {
+        struct assigned_artifact a;
+        const json_t *item;
+        size_t i;
+        bool changed = false;
+        json_array_foreach (artifacts, i, item) {
+                if (assigned_artifact_read(item, &a, NULL) < 0 ||
+                    a.release_counter <= json_integer_value(json_object_get(r->counters, a.name)))
+                        continue;
+                changed = json_object_set_new(r->counters, a.name, json_integer(a.release_counter)) == 0 ||
+                          changed;
+        }
+        if (changed)
+                (void)save(r);
+}
