@@ -339,7 +339,7 @@ static int choose(struct chooser *c, const char *name, const char *version, cons
         if (n == 0)
                 return say_unknown(c, name, version);
         if (!c->platform)
-                return err_set(c->err, ENOENT,
+                return err_set(c->err, EAGAIN,
                                "it has not said yet what platform it is, so artifact %s:%s cannot be chosen",
                                name, version);
         for (size_t i = 0; i < n && !c->labels; i++)

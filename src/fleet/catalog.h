@@ -50,8 +50,8 @@ struct catalog_choice {
 };
 /* For every artifact that the revision names, once, by name and version; in the arena. platform as
  * platform_parse() leaves it; NULL: not known yet. -ENOENT: something does not fit, and the message says what
- * and what there is; -ENOKEY, -EINVAL: a version cannot be told. A revision without artifacts gives none,
- * even without a catalog (c NULL). */
+ * and what there is; -EAGAIN: its platform is not known yet. -ENOKEY, -EINVAL: a version cannot be told. A
+ * revision without artifacts gives none, even without a catalog (c NULL). */
 int catalog_choose(const struct catalog *c, const struct revision *r, const struct binding *b,
                    const char *platform, struct arena *arena, struct catalog_choice **ret, size_t *ret_n,
                    struct err **err);

@@ -602,6 +602,7 @@ int fleet_compile_with(const struct fleet_tree *tree, const struct fleet_compile
                              .cache = cache,
                              .check_artifacts = options->check_artifacts,
                              .catalog = options->catalog,
+                             .why_no_catalog = options->why_no_catalog,
                              .err = err};
         int r;
 

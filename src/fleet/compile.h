@@ -81,7 +81,8 @@ struct fleet_compile_options {
         size_t n_inventory;
         struct fleet_cache *cache;
         bool check_artifacts;          /* that the catalog has them, with a type that the driver takes */
-        const struct catalog *catalog; /* NULL: there is no repository */
+        const struct catalog *catalog; /* NULL: see why_no_catalog */
+        const char *why_no_catalog;    /* in words; NULL: the server has no repository */
 };
 int fleet_compile_with(const struct fleet_tree *tree, const struct fleet_compile_options *options,
                        struct fleet_model **ret, struct err **err);

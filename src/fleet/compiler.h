@@ -65,7 +65,8 @@ struct compiler {
         size_t n_nodes;
         struct table *objects; /* digest -> struct fleet_object in the model's arena */
         bool check_artifacts;
-        const struct catalog *catalog; /* NULL: there is none */
+        const struct catalog *catalog; /* NULL: there is none, for this reason: */
+        const char *why_no_catalog;
         struct err **err;
 };
 

@@ -167,9 +167,11 @@ void check_artifact_versions(struct compiler *c) {
                 for (size_t j = 0; app->used && j < d->n_artifacts; j++) {
                         const struct artifact_document *a = &d->artifacts[j];
                         if (!c->catalog)
-                                compiler_error(c, &a->name.where, "start it with --repository",
-                                               "app \"%s\" names artifacts, and the server has no repository",
-                                               app->name);
+                                compiler_error(c, &a->name.where,
+                                               c->why_no_catalog ? NULL : "start it with --repository",
+                                               "app \"%s\" names artifacts, and %s", app->name,
+                                               c->why_no_catalog ? c->why_no_catalog
+                                                                 : "the server has no repository");
                         else if (can_be_checked(a) && !strstr(a->version.text, "${") &&
                                  artifact_version_is_valid(a->version.text))
                                 check_version(c, app, a, a->version.text, "");
