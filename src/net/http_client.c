@@ -191,10 +191,6 @@ const char *http_call_header(struct http_call *call, const char *name) {
         return h->value;
 }
 
-const char *http_call_header(struct http_call *call, const char *name) {
-        return call->headers_seen ? response_header(call, name) : NULL;
-}
-
 /* Ends a call: reports and frees it. */
 static void finish(struct http_call *call, CURLcode code) {
         struct http_client *c = call->pool->client;

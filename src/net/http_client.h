@@ -64,9 +64,6 @@ struct http_request {
  * http_call_cancel() until done() is called; ret may be NULL. */
 int http_client_send(struct http_client *c, const struct http_request *r, struct http_call **ret,
                      struct err **err);
-/* A field of the answer's head by its name, or NULL; may be asked from on_data() (once the head is in) until
- * done() is called, and lives as long. */
-const char *http_call_header(struct http_call *call, const char *name);
 /* Over HTTP/2 the peer hears of it with what is sent next on that connection (libcurl since 7.88 does not
  * send RST_STREAM by itself, curl/curl#17611); http_client_reconnect() after it makes sure. */
 void http_call_cancel(struct http_call *call);
