@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/assignments.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/list.h"
 #include "base/log.h"
 #include "codec/json.h"
+#include "crypto/digest.h"
 #include "fleet/revision.h"
 #include "relay/edge.h"
 #include "server/authority.h"
+#include "server/director.h"
+#include "server/fleets.h"
 #include "server/memory.h"
 
 #define REMIND_MS 30000    /* how often is looked for nodes that are connected and did not take theirs */
@@ -42,6 +46,7 @@ struct assignment *assignment_unref(struct assignment *a) {
         free(a->commit);
         free(a->labels);
         free(a->variables);
+        json_decref(a->artifacts);
         free(a);
         return NULL;
 }
@@ -58,6 +63,8 @@ json_t *assignment_to_json(const struct assignment *a) {
         json_put(j, "fingerprint", json_text(a->fingerprint));
         json_put(j, "labels", pairs_json(a->labels));
         json_put(j, "variables", pairs_json(a->variables));
+        if (a->artifacts)
+                json_put(j, "artifacts", json_incref(a->artifacts));
         return j;
 }
 
@@ -101,6 +108,9 @@ struct assignment *assignment_from_text(const char *text) {
                                  .commit = copy_text(commit),
                                  .labels = pairs_member(j, "labels"),
                                  .variables = pairs_member(j, "variables")};
+        const json_t *artifacts = json_object_get(j, "artifacts");
+        if (json_is_array(artifacts))
+                a->artifacts = json_incref((json_t *)artifacts);
         digest_copy(a->revision, revision);
         digest_copy(a->fingerprint, fingerprint);
         json_decref(j);
@@ -122,6 +132,8 @@ static json_t *assignment_document(const struct assignment *a, const char *node)
         json_put(j, "revision", revision);
         json_put(j, "labels", pairs_json(a->labels));
         json_put(j, "variables", pairs_json(a->variables));
+        if (a->artifacts)
+                json_put(j, "artifacts", json_incref(a->artifacts));
         return j;
 }
 
@@ -197,18 +209,56 @@ static struct binding node_binding(const struct node *n) {
         return b;
 }
 
-void assignment_fingerprint(const struct node *n, const struct revision *revision, char out[65]) {
+/* What the revision makes of this node: how it is bound, and the artifacts chosen for it. */
+struct shape_for_node {
+        char fingerprint[65];
+        json_t *artifacts; /* or NULL */
+};
+
+static int node_shape(struct control *c, const struct node *n, const struct revision *revision,
+                      struct shape_for_node *ret, struct err **err) {
         struct binding b = node_binding(n);
-        if (revision_binding_fingerprint(revision, &b, out) < 0)
-                memset(out, '0', 64), out[64] = '\0';
+        char both[2 * 64 + 1], choice[65];
+        json_t *artifacts = NULL;
+        int r = director_choose(c, n, revision, &artifacts, choice, err);
+        if (r < 0)
+                return r;
+        must_do(revision_binding_fingerprint(revision, &b, both));
+        if (artifacts) {
+                memcpy(both + 64, choice, sizeof(choice));
+                sha256_hex(both, 128, ret->fingerprint);
+        } else
+                memcpy(ret->fingerprint, both, 65);
+        ret->artifacts = artifacts;
+        return 0;
 }
 
-bool assignment_is_current(const struct node *n, const struct revision *revision) {
-        char fingerprint[65];
-        if (!n->assigned || !str_eq(n->assigned->revision, revision->digest))
-                return false;
-        assignment_fingerprint(n, revision, fingerprint);
-        return str_eq(n->assigned->fingerprint, fingerprint);
+/* Says it once, where people look for it; what is known again is taken back. */
+static void note_blocked(struct control *c, struct node *n, int r, const struct err *err) {
+        const char *why = r < 0 ? err_message(err) : NULL;
+        if (str_eq(n->blocked, why))
+                return;
+        replace_text(&n->blocked, why);
+        if (why && r != -EAGAIN) /* a node that has just come says soon what it is */
+                events_add(c->events, &(struct event){.type = "NodeBlocked",
+                                                      .message = why,
+                                                      .node = n->name,
+                                                      .fleet = n->fleet ? fleet_name(n->fleet) : NULL});
+}
+
+enum assignment_standing assignment_standing(struct control *c, struct node *n,
+                                             const struct revision *revision) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct shape_for_node shape = {.artifacts = NULL};
+        int r = node_shape(c, n, revision, &shape, &err);
+        json_decref(shape.artifacts);
+        note_blocked(c, n, r, err);
+        if (r < 0)
+                return ASSIGNMENT_BLOCKED;
+        return n->assigned && str_eq(n->assigned->revision, revision->digest) &&
+                               str_eq(n->assigned->fingerprint, shape.fingerprint)
+                       ? ASSIGNMENT_CURRENT
+                       : ASSIGNMENT_OTHER;
 }
 
 static void assignment_store(struct control *c, struct node *n) {
@@ -242,8 +292,14 @@ static void assignment_install(struct control *c, struct node *n, struct assignm
         send_later(c, n);
 }
 
-void assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,
+bool assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,
                       bool keep_fallback) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct shape_for_node shape;
+        int r = node_shape(c, n, offer->revision, &shape, &err);
+        note_blocked(c, n, r, err);
+        if (r < 0)
+                return false;
         struct assignment *next = NEW(struct assignment);
         struct binding b = node_binding(n);
         *next = (struct assignment){.references = 1,
@@ -252,14 +308,16 @@ void assignments_give(struct control *c, struct node *n, const struct assignment
                                     .commit = copy_text(offer->commit),
                                     .length = offer->length,
                                     .labels = pairs_pack(&b.labels),
-                                    .variables = pairs_pack(&b.variables)};
+                                    .variables = pairs_pack(&b.variables),
+                                    .artifacts = shape.artifacts};
         digest_copy(next->revision, offer->revision->digest);
-        assignment_fingerprint(n, offer->revision, next->fingerprint);
+        digest_copy(next->fingerprint, shape.fingerprint);
         if (!keep_fallback && n->assigned) {
                 assignment_unref(n->fallback);
                 n->fallback = assignment_ref(n->assigned);
         }
         assignment_install(c, n, next);
+        return true;
 }
 
 bool assignments_give_back(struct control *c, struct node *n, const char *rollout) {
@@ -273,7 +331,8 @@ bool assignments_give_back(struct control *c, struct node *n, const char *rollou
                                     .commit = copy_text(from->commit),
                                     .length = from->length,
                                     .labels = pairs_pack(from->labels),
-                                    .variables = pairs_pack(from->variables)};
+                                    .variables = pairs_pack(from->variables),
+                                    .artifacts = json_incref(from->artifacts)};
         digest_copy(next->revision, from->revision);
         digest_copy(next->fingerprint, from->fingerprint);
         assignment_install(c, n, next);

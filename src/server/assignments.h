@@ -16,8 +16,9 @@ struct assignment {
         char *fleet, *rollout, *commit; /* rollout NULL: given directly, no wave was waited for */
         char revision[65];
         int64_t length;       /* bytes of the revision */
-        char fingerprint[65]; /* of the binding below */
+        char fingerprint[65]; /* of the binding below, and of the artifacts */
         struct pairs *labels, *variables;
+        json_t *artifacts; /* the list that was chosen (docs/protocol.md); NULL: the revision names none */
 };
 struct assignment *assignment_ref(struct assignment *a);
 struct assignment *assignment_unref(struct assignment *a);
@@ -34,13 +35,14 @@ struct assignment_offer {
         const struct revision *revision;
         int64_t length;
 };
-/* Hex digest over what the revision makes of this node. */
-void assignment_fingerprint(const struct node *n, const struct revision *revision, char out[65]);
-/* Does the node's newest assignment give it this revision, bound as it would be now? */
-bool assignment_is_current(const struct node *n, const struct revision *revision);
+/* How the node's newest assignment stands to a revision. BLOCKED: the revision cannot be given to it now, as
+ * when the repository has no artifact for its platform; node.blocked says why until it can. */
+enum assignment_standing { ASSIGNMENT_CURRENT, ASSIGNMENT_OTHER, ASSIGNMENT_BLOCKED };
+enum assignment_standing assignment_standing(struct control *c, struct node *n,
+                                             const struct revision *revision);
 /* Gives it a new assignment; keep_fallback: the present one is not known to be good, so what a rollback
- * would give stays as it is. */
-void assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,
+ * would give stays as it is. false: it is blocked, and keeps what it has. */
+bool assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,
                       bool keep_fallback);
 /* Gives the fallback, under the rollout that goes back. false: there is none. */
 bool assignments_give_back(struct control *c, struct node *n, const char *rollout);

@@ -168,7 +168,13 @@ static int compiled_fill(struct compiled *c, const struct fleet_model *m, struct
 
 int compile_run(const struct compile_input *input, struct compiled **ret, struct err **err) {
         _cleanup_(fleet_model_freep) struct fleet_model *model = NULL;
-        int r = fleet_compile(input->tree, input->inventory, input->n_inventory, input->cache, &model, err);
+        const struct fleet_compile_options options = {.inventory = input->inventory,
+                                                      .n_inventory = input->n_inventory,
+                                                      .cache = input->cache,
+                                                      .check_artifacts = true,
+                                                      .catalog = input->catalog,
+                                                      .why_no_catalog = input->why_no_catalog};
+        int r = fleet_compile_with(input->tree, &options, &model, err);
         if (r < 0)
                 return r;
         _cleanup_(compiled_freep) struct compiled *c = NEW(struct compiled);

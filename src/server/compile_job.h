@@ -35,7 +35,9 @@ struct compile_input {
         const struct fleet_node *inventory; /* sorted by name */
         size_t n_inventory;
         struct fleet_cache *cache;
-        struct object_store *objects; /* receives revisions and files */
+        const struct catalog *catalog; /* NULL: there is no repository, or */
+        const char *why_no_catalog;    /* it could not be read yet; NULL otherwise */
+        struct object_store *objects;  /* receives revisions and files */
 };
 /* Negative only for failures of the machine. */
 int compile_run(const struct compile_input *input, struct compiled **ret, struct err **err);

@@ -8,6 +8,7 @@
 #include "repo/object_store.h"
 #include "server/assignments.h"
 #include "server/authority.h"
+#include "server/director.h"
 #include "server/fleets.h"
 #include "server/inventory.h"
 #include "server/memory.h"
@@ -56,8 +57,8 @@ static int control_load(struct control *c, struct err **err) {
         r = events_open(c->loop, c->db, c->turns, &c->events, err);
         /* In this order: each finds what it refers to. */
         static int (*const open[])(struct control *, struct err **) = {
-                tokens_open,    inventory_open, relays_open,   assignments_open,
-                revisions_open, fleets_open,    rollouts_open, sources_open,
+                tokens_open,   inventory_open, relays_open,   assignments_open, revisions_open,
+                director_open, fleets_open,    rollouts_open, sources_open,
         };
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(open); i++)
                 r = open[i](c, err);
@@ -83,6 +84,7 @@ int control_open(struct loop *l, const struct settings *s, struct control **ret,
 void control_start(struct control *c) {
         msec_t last = last_heartbeat(c), now = control_now(c);
         rollouts_start(c, last > 0 && now > last ? now - last : 0);
+        director_start(c);
         sources_start(c);
         retention_start(c);
         heartbeat(c);
@@ -110,6 +112,7 @@ struct control *control_free(struct control *c) {
         turns_free(c->turns);
         retention_free(c->retention);
         sources_free(c->sources);
+        director_free(c->director);
         rollouts_free(c->rollouts);
         fleets_free(c->fleets);
         revisions_free(c->revisions);

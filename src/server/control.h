@@ -18,12 +18,15 @@
 
 struct authority;
 struct assignments;
+struct catalog_reader;
+struct director;
 struct edge;
 struct fleets;
 struct http_server;
 struct inventory;
 struct object_store;
 struct relays;
+struct repository;
 struct retention;
 struct revisions;
 struct rollouts;
@@ -46,7 +49,10 @@ struct control {
         struct fleets *fleets;
         struct rollouts *rollouts;
         struct sources *sources;
-        struct retention *retention; /* set by control_start() */
+        struct retention *retention;           /* set by control_start() */
+        struct catalog_reader *catalog_reader; /* as director */
+        struct director *director;             /* NULL: there is no repository */
+        struct repository *repository;         /* NULL: there is none */
         struct object_store *objects;
         struct edge *edge;       /* set once it listens */
         struct http_server *api; /* set once it listens */

@@ -14,6 +14,7 @@ struct fleet {
         struct rollout_policy policy;
         struct target desired, stable; /* revision "" for none */
         char failed_key[65];           /* the target that failed, "" for none */
+        char *waits_for;               /* what must come before the desired target can roll out; NULL */
 };
 
 struct fleets {

@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "fleet/revision.h"
 #include "server/assignments.h"
+#include "server/director.h"
 #include "server/fleet_record.h"
 #include "server/memory.h"
 #include "server/revisions.h"
@@ -81,6 +82,7 @@ static void fleet_destroy(void *p) {
         free(f->name);
         free(f->source);
         free(f->spec_text);
+        free(f->waits_for);
         json_decref(f->spec);
         arena_free(f->arena);
         target_done(&f->desired);
@@ -198,13 +200,18 @@ static void node_give(struct control *c, struct fleet *f, struct node *n, const 
         const struct revision *revision = revisions_decoded(c, t->revision);
         if (!revision)
                 return;
-        assignments_give(c, n,
-                         &(struct assignment_offer){.fleet = f->name,
-                                                    .rollout = rollout,
-                                                    .commit = t->commit,
-                                                    .revision = revision,
-                                                    .length = t->length},
-                         keep_fallback);
+        (void)assignments_give(c, n,
+                               &(struct assignment_offer){.fleet = f->name,
+                                                          .rollout = rollout,
+                                                          .commit = t->commit,
+                                                          .revision = revision,
+                                                          .length = t->length},
+                               keep_fallback);
+}
+
+static bool may_give(const struct control *c, const struct fleet *f, const struct target *t) {
+        _cleanup_(x_freep) char *why = NULL;
+        return director_may_give(c, f->name, t->revision, t->length, &why);
 }
 
 /* Sees to it that a node of the fleet has what it should have by now. */
@@ -216,7 +223,8 @@ static void fleet_offer(struct control *c, struct fleet *f, struct node *n) {
                 /* Its wave's turn comes. When it has come, new labels reach it under the same rollout. */
                 const struct revision *revision = revisions_decoded(c, rollouts_target(active)->revision);
                 if (n->assigned && str_eq(n->assigned->rollout, rollouts_id(active)) && revision &&
-                    str_eq(n->assigned->revision, revision->digest) && !assignment_is_current(n, revision))
+                    str_eq(n->assigned->revision, revision->digest) &&
+                    assignment_standing(c, n, revision) == ASSIGNMENT_OTHER)
                         node_give(c, f, n, rollouts_target(active), rollouts_id(active), true);
                 return;
         }
@@ -226,12 +234,17 @@ static void fleet_offer(struct control *c, struct fleet *f, struct node *n) {
         if (ours && fleet_has_failed(f))
                 return;
         const struct revision *revision = revisions_decoded(c, f->stable.revision);
-        if (!revision || (ours && assignment_is_current(n, revision)))
+        if (!revision || !may_give(c, f, &f->stable))
+                return;
+        enum assignment_standing standing = assignment_standing(c, n, revision);
+        if (standing == ASSIGNMENT_BLOCKED || (ours && standing == ASSIGNMENT_CURRENT))
                 return;
         node_give(c, f, n, &f->stable, NULL, false);
 }
 
-void fleets_settle_node(struct control *c, struct node *n) {
+static void fleet_advance(struct control *c, struct fleet *f, bool is_new);
+
+static void settle_node(struct control *c, struct node *n) {
         struct fleet *owner = NULL, *before = n->fleet;
         n->n_owners = owners_of(c, n, &owner);
         n->fleet = n->n_owners == 1 && !n->revoked_at ? owner : NULL;
@@ -239,6 +252,12 @@ void fleets_settle_node(struct control *c, struct node *n) {
                 rollouts_node_removed(c, before->name, n);
         if (n->fleet)
                 fleet_offer(c, n->fleet, n);
+}
+
+void fleets_settle_node(struct control *c, struct node *n) {
+        settle_node(c, n);
+        if (n->fleet && n->fleet->waits_for) /* for a node that can take it, perhaps */
+                fleet_advance(c, n->fleet, false);
 }
 
 void fleets_drop_node(struct control *c, struct node *n) {
@@ -251,23 +270,42 @@ void fleets_drop_node(struct control *c, struct node *n) {
 static void settle_all(struct control *c) {
         struct node *n;
         for (size_t i = 0; inventory_next(c, &i, &n);)
-                fleets_settle_node(c, n);
+                settle_node(c, n);
 }
 
 /* ---- a new target */
 
-/* The nodes for which the target is a change; malloc'ed. */
+/* The nodes for which the target is a change, and that can take it; malloc'ed. ret_blocked: one that cannot.
+ */
 static struct node **nodes_to_change(struct control *c, const struct fleet *f,
-                                     const struct revision *revision, size_t *ret_n) {
+                                     const struct revision *revision, size_t *ret_n,
+                                     const struct node **ret_blocked) {
         struct node **list = must(calloc(inventory_size(c) + 1, sizeof(void *))), *n;
         size_t count = 0;
-        for (size_t i = 0; inventory_next(c, &i, &n);)
-                if (n->fleet == f && !n->revoked_at &&
-                    !(n->assigned && str_eq(n->assigned->fleet, f->name) &&
-                      assignment_is_current(n, revision)))
+        *ret_blocked = NULL;
+        for (size_t i = 0; inventory_next(c, &i, &n);) {
+                if (n->fleet != f || n->revoked_at)
+                        continue;
+                enum assignment_standing standing = assignment_standing(c, n, revision);
+                if (standing == ASSIGNMENT_BLOCKED)
+                        *ret_blocked = n;
+                else if (standing == ASSIGNMENT_OTHER || !str_eq(n->assigned->fleet, f->name))
                         list[count++] = n;
+        }
         *ret_n = count;
         return list;
+}
+
+static void fleet_wait(struct control *c, struct fleet *f, const char *what) {
+        if (str_eq(f->waits_for, what))
+                return;
+        replace_text(&f->waits_for, what);
+        if (!what)
+                return;
+        events_add(c->events,
+                   &(struct event){
+                           .type = "FleetWaits", .message = what, .fleet = f->name, .source = f->source});
+        log_info(what, "event", "FleetWaits", "fleet", f->name, NULL);
 }
 
 static void fleet_become_stable(struct control *c, struct fleet *f, const struct target *t) {
@@ -285,15 +323,30 @@ static void fleet_become_stable(struct control *c, struct fleet *f, const struct
 static void fleet_advance(struct control *c, struct fleet *f, bool is_new) {
         struct rollout_record *active = rollouts_active(c, f->name);
         const struct revision *revision = revisions_decoded(c, f->desired.revision);
+        _cleanup_(x_freep) char *why = NULL;
         if (!revision || fleet_has_failed(f))
                 return;
         if (active && strcmp(rollouts_target(active)->key, f->desired.key) == 0)
                 return; /* already under way */
+        if (!director_may_give(c, f->name, f->desired.revision, f->desired.length, &why)) {
+                fleet_wait(c, f, why); /* what runs, or rolls out, goes on */
+                return;
+        }
+        const struct node *blocked = NULL;
+        size_t n = 0;
+        struct node **nodes = nodes_to_change(c, f, revision, &n, &blocked);
+        bool is_stable = strcmp(f->stable.key, f->desired.key) == 0;
+        if (n == 0 && blocked && !is_stable) {
+                /* Not stable: nobody has tried it. Waves are kept for when somebody can. */
+                why = must(str_format("no node of fleet %s can take revision %.12s; node %s: %s", f->name,
+                                      f->desired.revision, blocked->name, blocked->blocked));
+                fleet_wait(c, f, why);
+                free(nodes);
+                return;
+        }
+        fleet_wait(c, f, NULL);
         if (active)
                 rollouts_supersede(c, active, f->desired.commit);
-        size_t n = 0;
-        struct node **nodes = nodes_to_change(c, f, revision, &n);
-        bool is_stable = strcmp(f->stable.key, f->desired.key) == 0;
         if (n == 0) {
                 if (!is_stable || active)
                         fleet_become_stable(c, f, &f->desired);
@@ -402,6 +455,15 @@ void fleets_apply(struct control *c, const char *source, const struct compiled *
                         fleet_advance(c, f, is_new[i]);
         }
         free(is_new);
+        settle_all(c);
+        revisions_trim(c);
+}
+
+void fleets_repository_changed(struct control *c) {
+        struct fleet *f;
+        for (size_t i = 0; fleets_next(c, &i, &f);)
+                if (target_is_set(&f->desired))
+                        fleet_advance(c, f, true); /* what has changed for its nodes goes in waves, too */
         settle_all(c);
         revisions_trim(c);
 }

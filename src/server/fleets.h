@@ -47,6 +47,8 @@ void fleets_remove_source(struct control *c, const char *source);
 
 /* A node came or its labels changed: finds its owner again and gives it what it should have. */
 void fleets_settle_node(struct control *c, struct node *n);
+/* Artifacts or releases came or went: what waited for them goes on. */
+void fleets_repository_changed(struct control *c);
 /* It is about to be forgotten. */
 void fleets_drop_node(struct control *c, struct node *n);
 /* "a, b": the fleets that select it. Malloc'ed. */

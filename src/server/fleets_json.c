@@ -9,7 +9,7 @@
 #include "server/shapes.h"
 
 struct counts {
-        int64_t nodes, connected, healthy, updated, deferred, failed;
+        int64_t nodes, connected, healthy, updated, deferred, failed, blocked;
 };
 
 static void count_node(struct counts *k, const struct fleet *f, const struct node *n) {
@@ -20,6 +20,7 @@ static void count_node(struct counts *k, const struct fleet *f, const struct nod
         k->healthy += r->has_state && r->state == MEMBER_HEALTHY;
         k->failed += r->has_state && (r->state == MEMBER_FAILED || r->state == MEMBER_ROLLED_BACK);
         k->updated += is_updated;
+        k->blocked += n->blocked != NULL;
 }
 
 static json_t *fleet_json(const struct control *c, const struct fleet *f, const struct counts *k) {
@@ -41,6 +42,8 @@ static json_t *fleet_json(const struct control *c, const struct fleet *f, const 
         json_put(status, "stableRevision", json_text(f->stable.revision[0] ? f->stable.revision : NULL));
         json_put(status, "desiredRevision", json_text(f->desired.revision[0] ? f->desired.revision : NULL));
         json_put(status, "rollout", json_text(latest ? rollouts_id(latest) : NULL));
+        json_put(status, "waitsFor", json_text(f->waits_for));
+        json_put(status, "blocked", json_number(k->blocked));
         json_put(status, "source", json_text(f->source));
         json_put(status, "commit", json_text(f->desired.commit));
         return shape("Fleet", metadata, spec, status);

@@ -43,6 +43,7 @@ static void node_destroy(void *p) {
         free(n->labels);
         free(n->relay);
         free(n->address);
+        free(n->blocked);
         report_done(&n->report);
         assignment_unref(n->assigned);
         assignment_unref(n->fallback);
@@ -313,6 +314,7 @@ void inventory_report(struct control *c, struct node *n, const json_t *status) {
         enum member_state before = n->report.state;
         char revision[65];
         memcpy(revision, n->report.revision, sizeof(revision));
+        _cleanup_(x_freep) char *platform = copy_text(n->report.platform);
         if (report_apply(&n->report, status, &err) < 0) {
                 log_warning("a status report was refused", "node", n->name, "error", err_message(err), NULL);
                 return;
@@ -327,6 +329,8 @@ void inventory_report(struct control *c, struct node *n, const json_t *status) {
             (!had_state || before != n->report.state || !str_eq(revision, n->report.revision)))
                 report_event(c, n);
         rollouts_node_report(c, n);
+        if (!str_eq(platform, n->report.platform)) /* artifacts are chosen by it */
+                fleets_settle_node(c, n);
 }
 
 static void drop_now(void *arg, int error) {

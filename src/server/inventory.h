@@ -45,6 +45,7 @@ struct node {
         struct fleet *fleet; /* its one owner, or NULL */
         size_t n_owners;
 
+        char *blocked; /* why the revision it should get cannot be given to it; NULL: nothing is in the way */
         /* What it is told to run, and what a rollback gives it: references, or NULL. */
         struct assignment *assigned, *fallback;
         int64_t version; /* of the newest assignment; never goes back */

@@ -37,6 +37,8 @@ static json_t *conditions_json(const struct control *c, const struct node *n) {
                 condition_add(list, "Owned", false, "NoFleet", "no fleet's selector matches its labels");
         else
                 condition_add(list, "Owned", true, "Fleet", NULL);
+        if (n->blocked)
+                condition_add(list, "Assignable", false, "NoArtifact", n->blocked);
         const struct report *r = &n->report;
         condition_add(list, "Healthy", r->has_state && r->state == MEMBER_HEALTHY,
                       r->has_state ? member_state_name(r->state) : "NoReport", r->message);
@@ -50,6 +52,7 @@ static json_t *desired_json(const struct node *n) {
         json_put(j, "rollout", json_text(a ? a->rollout : NULL));
         json_put(j, "commit", json_text(a ? a->commit : NULL));
         json_put(j, "assignment", json_number(n->version));
+        json_put(j, "artifacts", a && a->artifacts ? json_incref(a->artifacts) : json_array_new());
         return j;
 }
 

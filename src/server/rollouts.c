@@ -19,6 +19,9 @@
 #define SETTLE_MS 30000
 #define TICK_MAX_MS 60000 /* wall time may jump: look again at least this often */
 
+static int record_step(struct control *c, struct rollout_record *r, const struct rollout_event *event,
+                       const char *actor, struct err **err);
+
 static void record_destroy(void *p) {
         struct rollout_record *r = p;
         free(r->fleet);
@@ -128,18 +131,45 @@ static bool assigned_is_good(const struct control *c, const struct node *n,
         return stable && str_eq(stable->revision, a->revision);
 }
 
+/* A member that cannot take the revision when its turn comes (its labels changed, or what the repository has)
+ * is no member: it would only be waited for. Not within the step that offers it. */
+struct leaving {
+        struct control *control;
+        char *rollout, *node;
+};
+
+static void leave(void *arg) {
+        struct leaving *l = arg;
+        struct control *c = l->control;
+        struct rollout_record *r = rollouts_find(c, l->rollout);
+        if (c->rollouts->timer && r && record_is_active(r) && rollouts_has_member(r, l->node))
+                (void)record_step(
+                        c, r, &(struct rollout_event){.type = ROLLOUT_EVENT_NODE_REMOVED, .node = l->node},
+                        NULL, NULL);
+        free(l->rollout);
+        free(l->node);
+        free(l);
+}
+
+static void leave_later(struct control *c, const struct rollout_record *r, const char *node) {
+        struct leaving *l = NEW(struct leaving);
+        *l = (struct leaving){c, copy_text(r->id), copy_text(node)};
+        must_do(loop_post(c->loop, leave, l));
+}
+
 static void effect_assign(struct control *c, struct rollout_record *r, const struct rollout_member *m) {
         struct node *n = inventory_node(c, m->node);
         const struct revision *revision = revisions_decoded(c, r->target.revision);
         if (!n || n->revoked_at || !revision)
                 return;
-        assignments_give(c, n,
-                         &(struct assignment_offer){.fleet = r->fleet,
-                                                    .rollout = r->id,
-                                                    .commit = r->target.commit,
-                                                    .revision = revision,
-                                                    .length = r->target.length},
-                         !assigned_is_good(c, n, r));
+        if (!assignments_give(c, n,
+                              &(struct assignment_offer){.fleet = r->fleet,
+                                                         .rollout = r->id,
+                                                         .commit = r->target.commit,
+                                                         .revision = revision,
+                                                         .length = r->target.length},
+                              !assigned_is_good(c, n, r)))
+                leave_later(c, r, n->name);
 }
 
 static void effect_assign_back(struct control *c, struct rollout_record *r, const struct rollout_member *m) {

@@ -23,6 +23,9 @@ void settings_done(struct settings *s) {
         free(s->passphrase);
         free(s->api_listen);
         free(s->edge_listen);
+        free(s->repository);
+        free(s->repository_trust);
+        strv_free(s->repository_mirrors);
         if (s->lock_fd > 0)
                 close(s->lock_fd);
         *s = (struct settings){0};

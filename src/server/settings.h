@@ -21,6 +21,9 @@ struct settings {
         /* of this run */
         char *passphrase; /* NULL: the keys are plain */
         char *api_listen, *edge_listen;
+        char *repository;          /* of artifacts: a folder or a URL; NULL: none */
+        char *repository_trust;    /* "server" or "release-key" */
+        char **repository_mirrors; /* where nodes may fetch from, besides; NULL: nowhere */
         msec_t certificate_ttl, renew_grace, heartbeat;
         int lock_fd;
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "fleet/catalog.h"
 #include "server/memory.h"
 
 struct source_threads {
@@ -53,6 +54,8 @@ struct source_job *source_job_free(struct source_job *job) {
         free(job->previous);
         source_spec_done(&job->spec);
         arena_free(job->arena);
+        catalog_unref(job->catalog);
+        free(job->why_no_catalog);
         git_fetched_done(&job->fetched);
         compiled_free(job->compiled);
         err_free(job->error);
@@ -73,6 +76,8 @@ static int job_compile(struct source_job *job, struct err **err) {
                                       .inventory = job->inventory,
                                       .n_inventory = job->n_inventory,
                                       .cache = job->cache,
+                                      .catalog = job->catalog,
+                                      .why_no_catalog = job->why_no_catalog,
                                       .objects = job->objects};
         return compile_run(&input, &job->compiled, err);
 }

@@ -20,6 +20,8 @@ struct source_job {
         struct fleet_node *inventory;
         size_t n_inventory;
         /* borrowed; used by one job at a time */
+        struct catalog *catalog; /* a reference, or NULL */
+        char *why_no_catalog;    /* or NULL */
         struct fleet_cache *cache;
         struct object_store *objects;
         const atomic_bool *cancelled;

@@ -12,6 +12,7 @@
 #include "codec/json.h"
 #include "net/backoff.h"
 #include "repo/object_store.h"
+#include "server/director.h"
 #include "server/fleets.h"
 #include "server/shapes.h"
 #include "server/source_job.h"
@@ -40,6 +41,7 @@ struct source {
         char compiled_tree[65];
         bool compile_failed;
         uint64_t compiled_generation, job_generation;
+        uint64_t director_generation; /* of the catalog that the running job sees */
         /* work */
         bool wanted, running, deleted;
         struct fleet_cache *cache;
@@ -203,6 +205,11 @@ static void retry_failed(struct control *c) {
         }
 }
 
+void sources_retry_failed(struct control *c) {
+        retry_failed(c);
+        sources_pump(c);
+}
+
 static void take_compiled(struct source *s, struct source_job *job) {
         struct compiled *compiled = job->compiled;
         if (compiled->n_errors == 0)
@@ -298,6 +305,10 @@ static void job_done(void *arg, struct source_job *job) {
                 else if (!s->compile_failed)
                         replace_text(&s->compiled_commit, job->fetched.id);
         }
+        if (s->compile_failed && s->director_generation != director_generation(c)) {
+                s->compiled_tree[0] = '\0'; /* the repository changed meanwhile */
+                s->wanted = true;
+        }
         poll_arm(s, job->error != NULL);
         source_store(s);
         waiters_release(s);
@@ -358,6 +369,9 @@ static void source_look(struct source *s) {
         spec_copy(&job->spec, &s->spec);
         job->previous = copy_text(s->commit);
         s->job_generation = inventory_generation(c);
+        s->director_generation = director_generation(c);
+        job->catalog = catalog_ref(director_catalog(c));
+        job->why_no_catalog = director_why_no_catalog(c);
         if (!(s->compile_failed && s->compiled_generation != s->job_generation))
                 memcpy(job->compiled_tree, s->compiled_tree, sizeof(job->compiled_tree));
         job_take_inventory(c, job);

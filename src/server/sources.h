@@ -28,6 +28,8 @@ int sources_create(struct control *c, const char *name, struct source_spec *spec
                    struct err **err);
 void sources_delete(struct control *c, struct source *s);
 
+/* Something outside of Git changed that may have been in a compile's way. */
+void sources_retry_failed(struct control *c);
 /* Fetch now. done (may be NULL) is called once a fetch that began after this call has ended and
  * all that followed from it is durable. */
 void sources_notify(struct control *c, struct source *s, void (*done)(void *arg, int error), void *arg);
