@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/delta_coder_content.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SLOTS_BITS 18 /* of 16 bytes */
+#define INPUTS_MAX 10
+#define HISTORY_SIZE ((uint32_t)2 << 20) /* of new bytes, for the match model */
+#define MATCH_BITS 17
+#define MATCH_MIN 5
+#define FLAG_BITS 15
+#define FLAG_CONTEXTS 6
+#define BLOCK 32  /* one flag says that all of a block is as predicted */
+#define GROUP 512 /* and of a group of blocks */
+
+/* ---- The logistic function in whole numbers. Domain: 1/256 of ln(p / (1 - p)). */
+
+struct logistic {
+        uint16_t squash[4096]; /* of 65536, for x + 2048 */
+        int16_t stretch[4096]; /* for p of 4096 */
+};
+
+static void logistic_init(struct logistic *l) {
+        /* e^(-1/256) in units of 2^-32, multiplied up: the same everywhere */
+        uint64_t e = (uint64_t)1 << 40;
+        for (int x = 0; x < 2048; x++) {
+                uint64_t p = ((uint64_t)65536 << 40) / (((uint64_t)1 << 40) + e);
+                p = p > 65535 ? 65535 : p;
+                l->squash[2048 + x] = (uint16_t)p;
+                l->squash[2048 - x] = (uint16_t)(65536 - p > 65535 ? 65535 : 65536 - p);
+                e = (uint64_t)(((unsigned __int128)e * 4278222831u) >> 32);
+        }
+        l->squash[0] = l->squash[1];
+        int x = -2047;
+        for (int p = 0; p < 4096; p++) {
+                while (x < 2047 && l->squash[2048 + x] < p * 16 + 8)
+                        x++;
+                l->stretch[p] = (int16_t)x;
+        }
+}
+
+/* ---- Bit histories: how often 0 and 1 were seen in a context, in one byte. */
+
+struct history_state {
+        uint8_t next[2], n[2];
+};
+
+static unsigned larger_max(unsigned smaller) {
+        static const uint8_t max[] = {40, 20, 10, 7, 6, 6};
+        return smaller < ARRAY_SIZE(max) ? max[smaller] : 0;
+}
+
+/* States are (n0, n1, last bit), the last bit being kept only where both were seen. */
+struct state_table {
+        struct history_state states[256];
+        uint8_t of[48][48][2];
+        unsigned n;
+};
+
+static void states_init(struct state_table *t) {
+        memset(t, 0, sizeof(*t));
+        t->n = 0;
+        for (unsigned total = 0; total <= 64; total++)
+                for (unsigned n1 = 0; n1 <= total; n1++) {
+                        unsigned n0 = total - n1;
+                        if (MAX(n0, n1) > larger_max(MIN(n0, n1)))
+                                continue;
+                        for (unsigned last = 0; last < 2; last++) {
+                                if (last && (!n0 || !n1)) {
+                                        t->of[n0][n1][1] = t->of[n0][n1][0];
+                                        continue;
+                                }
+                                t->states[t->n].n[0] = (uint8_t)n0;
+                                t->states[t->n].n[1] = (uint8_t)n1;
+                                t->of[n0][n1][last] = (uint8_t)t->n++;
+                        }
+                }
+        for (unsigned s = 0; s < t->n; s++)
+                for (unsigned bit = 0; bit < 2; bit++) {
+                        unsigned n[2] = {t->states[s].n[0], t->states[s].n[1]};
+                        /* What was seen long ago counts less once the other bit comes. */
+                        if (n[!bit] > 2)
+                                n[!bit] = 32u - (unsigned)__builtin_clz(n[!bit] - 1);
+                        n[bit]++;
+                        while (MAX(n[0], n[1]) > larger_max(MIN(n[0], n[1])))
+                                n[n[0] < n[1]]--;
+                        t->states[s].next[bit] = t->of[n[0]][n[1]][bit];
+                }
+}
+
+/* ---- Mixing */
+
+struct mixer {
+        unsigned inputs, sets;
+        int32_t *weights; /* sets x INPUTS_MAX */
+        int32_t *chosen;
+};
+
+static int mixer_init(struct mixer *m, unsigned inputs, unsigned sets, int32_t weight) {
+        m->inputs = inputs;
+        m->sets = sets;
+        m->weights = malloc((size_t)sets * INPUTS_MAX * sizeof(int32_t));
+        if (!m->weights)
+                return -ENOMEM;
+        for (unsigned i = 0; i < sets * INPUTS_MAX; i++)
+                m->weights[i] = i % INPUTS_MAX < inputs ? weight : 0;
+        return 0;
+}
+
+static inline int mixer_dot(struct mixer *m, const int32_t *x, unsigned set) {
+        m->chosen = m->weights + (size_t)set * INPUTS_MAX;
+        int64_t sum = 0;
+        for (unsigned i = 0; i < INPUTS_MAX; i++)
+                sum += (int64_t)x[i] * m->chosen[i];
+        sum >>= 16;
+        return sum > 2047 ? 2047 : sum < -2047 ? -2047 : (int)sum;
+}
+
+static inline void mixer_update(struct mixer *m, const int32_t *x, int32_t error, int rate) {
+        for (unsigned i = 0; i < INPUTS_MAX; i++)
+                m->chosen[i] += (int32_t)(((int64_t)x[i] * error * rate + (1 << 19)) >> 20);
+}
+
+/* ---- Bytes from hashed contexts */
+
+struct byte_model {
+        unsigned n; /* contexts */
+        uint32_t hash[INPUTS_MAX];
+        uint8_t *slot[INPUTS_MAX];
+        delta_bit map[INPUTS_MAX][256];
+        struct mixer by_kind, by_state;
+        delta_bit correct[2][1024]; /* second opinion on the final probability */
+};
+
+struct delta_content {
+        struct logistic l;
+        struct state_table states;
+        uint8_t *slots; /* 16 bytes each: a check, then 15 bit histories of one nibble */
+        struct byte_model literal, miss;
+        uint64_t before; /* the bytes before, the nearest lowest */
+
+        uint8_t *history;
+        uint32_t *match_index;
+        uint32_t written, match_at, match_length;
+        delta_bit match_map[64][2];
+
+        delta_bit group_clean[DELTA_KINDS][8], block_clean[DELTA_KINDS][16];
+        delta_bit segment_clean[DELTA_KINDS][24];
+        delta_bit *flags[FLAG_CONTEXTS];
+        struct mixer flag_by_kind, flag_by_past;
+        unsigned groups_past, blocks_past;
+        uint32_t misses; /* the last flags, 1: differs */
+        uint8_t last_old, last_new;
+};
+
+static int byte_model_init(struct byte_model *b, const struct delta_content *m, unsigned n, unsigned sets_a,
+                           unsigned sets_b) {
+        b->n = n;
+        for (unsigned i = 0; i < n; i++)
+                for (unsigned s = 0; s < 256; s++) {
+                        unsigned n0 = m->states.states[s].n[0], n1 = m->states.states[s].n[1];
+                        uint32_t p = (uint32_t)(((uint64_t)(10 * n1 + 4) << 22) / (10 * (n0 + n1) + 8));
+                        b->map[i][s] = (p > 4194303 ? 4194303 : p) << 10;
+                }
+        for (unsigned i = 0; i < 1024; i++)
+                b->correct[0][i] = b->correct[1][i] = DELTA_BIT_INIT;
+        int r = mixer_init(&b->by_kind, n + 2, sets_a, 65536 * 3 / 10);
+        return r < 0 ? r : mixer_init(&b->by_state, n + 2, sets_b, 65536 * 3 / 10);
+}
+
+static void byte_model_done(struct byte_model *b) {
+        free(b->by_kind.weights);
+        free(b->by_state.weights);
+}
+
+struct delta_content *delta_content_free(struct delta_content *m) {
+        if (!m)
+                return NULL;
+        byte_model_done(&m->literal);
+        byte_model_done(&m->miss);
+        for (unsigned i = 0; i < FLAG_CONTEXTS; i++)
+                free(m->flags[i]);
+        free(m->flag_by_kind.weights);
+        free(m->flag_by_past.weights);
+        free(m->slots);
+        free(m->history);
+        free(m->match_index);
+        free(m);
+        return NULL;
+}
+
+#define LITERAL_CONTEXTS 7
+#define MISS_CONTEXTS 7
+
+int delta_content_new(struct delta_content **ret) {
+        _cleanup_(delta_content_freep) struct delta_content *m = calloc(1, sizeof(*m));
+        if (!m)
+                return -ENOMEM;
+        logistic_init(&m->l);
+        states_init(&m->states);
+        m->slots = calloc((size_t)1 << SLOTS_BITS, 16 * 2);
+        m->history = calloc(1, HISTORY_SIZE);
+        m->match_index = calloc((size_t)1 << MATCH_BITS, sizeof(uint32_t));
+        if (!m->slots || !m->history || !m->match_index ||
+            byte_model_init(&m->literal, m, LITERAL_CONTEXTS, DELTA_KINDS * 8, 256 * 2) < 0 ||
+            byte_model_init(&m->miss, m, MISS_CONTEXTS, DELTA_KINDS * 8, 256 * 2) < 0 ||
+            mixer_init(&m->flag_by_kind, FLAG_CONTEXTS + 1, DELTA_KINDS * 8, 65536 / 4) < 0 ||
+            mixer_init(&m->flag_by_past, FLAG_CONTEXTS + 1, 256, 65536 / 4) < 0)
+                return -ENOMEM;
+        for (unsigned i = 0; i < FLAG_CONTEXTS; i++) {
+                m->flags[i] = malloc(sizeof(delta_bit) << FLAG_BITS);
+                if (!m->flags[i])
+                        return -ENOMEM;
+                for (size_t k = 0; k < (size_t)1 << FLAG_BITS; k++)
+                        m->flags[i][k] = (uint32_t)1 << 29;
+        }
+        delta_bits_init(&m->match_map[0][0], 128);
+        delta_bits_init(&m->group_clean[0][0], DELTA_KINDS * 8);
+        delta_bits_init(&m->block_clean[0][0], DELTA_KINDS * 16);
+        delta_bits_init(&m->segment_clean[0][0], DELTA_KINDS * 24);
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+void delta_content_forget(struct delta_content *m) {
+        m->before = 0;
+        m->match_length = 0;
+}
+
+void delta_content_note(struct delta_content *m, const uint8_t *p, size_t n) {
+        for (size_t i = n > 8 ? n - 8 : 0; i < n; i++)
+                m->before = m->before << 8 | p[i];
+}
+
+static inline uint32_t mix32(uint64_t v) {
+        v *= 0x9e3779b97f4a7c15u;
+        return (uint32_t)(v >> 32) ^ (uint32_t)v;
+}
+
+static uint8_t *find_slot(struct delta_content *m, uint32_t hash) {
+        uint8_t check = (uint8_t)(hash >> 24 ? hash >> 24 : 1);
+        uint32_t line = (hash * 2654435769u) >> (32 - SLOTS_BITS - 1) & ~3u;
+        uint8_t *base = m->slots + (size_t)line * 16, *poorest = base;
+        for (unsigned i = 0; i < 4; i++) {
+                uint8_t *slot = base + i * 16;
+                if (slot[0] == check)
+                        return slot;
+                const struct history_state *a = &m->states.states[slot[1]];
+                const struct history_state *b = &m->states.states[poorest[1]];
+                if (a->n[0] + a->n[1] < b->n[0] + b->n[1])
+                        poorest = slot;
+        }
+        memset(poorest, 0, 16);
+        poorest[0] = check;
+        return poorest;
+}
+
+static void find_slots(struct delta_content *m, struct byte_model *b, unsigned nibble) {
+        for (unsigned i = 0; i < b->n; i++)
+                b->slot[i] = find_slot(m, mix32(((uint64_t)b->hash[i] << 8 | nibble) + i * 0x5bd1e995ull));
+}
+
+/* expected: the byte that some other knowledge says comes next, or -1; trust 0 to 31: how far. set_kind and
+ * set_state choose mixing weights. */
+static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct byte_model *b, int expected,
+                          unsigned trust, unsigned set_kind, unsigned set_state, unsigned value) {
+        int32_t x[INPUTS_MAX] = {0};
+        unsigned node = 1, inputs = b->n;
+        for (int i = 7; i >= 0; i--) {
+                if (i == 7 || i == 3)
+                        find_slots(m, b, i == 7 ? 0 : node);
+                unsigned in_nibble = i > 3 ? node : (node & ((1u << (3 - i)) - 1)) | 1u << (3 - i);
+                for (unsigned k = 0; k < inputs; k++)
+                        x[k] = m->l.stretch[b->map[k][b->slot[k][in_nibble]] >> 20];
+                delta_bit *match = NULL;
+                x[inputs] = 0;
+                if (expected >= 0 && ((unsigned)expected | 256) >> (i + 1) == node) {
+                        match = &m->match_map[trust][expected >> i & 1];
+                        x[inputs] = m->l.stretch[*match >> 20];
+                }
+                x[inputs + 1] = 256;
+                int dot_a = mixer_dot(&b->by_kind, x, set_kind);
+                int dot_b = mixer_dot(&b->by_state, x, (set_state << 8 | node) % b->by_state.sets);
+                int dot = (dot_a + dot_b) / 2;
+                uint32_t p = m->l.squash[2048 + dot];
+                p = p < 32 ? 32 : p > 65504 ? 65504 : p;
+                unsigned bit = delta_coder_bit(c, p, value >> i & 1);
+
+                int32_t error_a = (int32_t)(bit << 16) - m->l.squash[2048 + dot_a];
+                int32_t error_b = (int32_t)(bit << 16) - m->l.squash[2048 + dot_b];
+                mixer_update(&b->by_kind, x, error_a, 6);
+                mixer_update(&b->by_state, x, error_b, 6);
+                for (unsigned k = 0; k < inputs; k++) {
+                        uint8_t *h = &b->slot[k][in_nibble];
+                        delta_bit_update(&b->map[k][*h], bit);
+                        *h = m->states.states[*h].next[bit];
+                }
+                if (match)
+                        delta_bit_update(match, bit);
+                node = node << 1 | bit;
+        }
+        return node & 255;
+}
+
+/* ---- New bytes */
+
+static int match_expected(const struct delta_content *m) {
+        return m->match_length ? m->history[m->match_at % HISTORY_SIZE] : -1;
+}
+
+static void match_update(struct delta_content *m, uint8_t byte) {
+        if (m->match_length && m->history[m->match_at % HISTORY_SIZE] == byte) {
+                m->match_at++;
+                if (m->match_length < 65535)
+                        m->match_length++;
+        } else
+                m->match_length = 0;
+        m->history[m->written++ % HISTORY_SIZE] = byte;
+        uint32_t hash = mix32(m->before & 0xffffffffffull) >> (32 - MATCH_BITS);
+        if (!m->match_length && m->match_index[hash]) {
+                m->match_at = m->match_index[hash];
+                uint32_t n = 0;
+                while (n < 32 && n + 1 < m->written && m->written - m->match_at + n < HISTORY_SIZE - 1 &&
+                       m->history[(m->match_at - n - 1) % HISTORY_SIZE] ==
+                               m->history[(m->written - n - 1) % HISTORY_SIZE])
+                        n++;
+                m->match_length = n >= MATCH_MIN ? n : 0;
+        }
+        m->match_index[hash] = m->written;
+}
+
+static unsigned match_trust(const struct delta_content *m) {
+        unsigned n = m->match_length;
+        return n < 16    ? n
+               : n < 32  ? 16 + (n - 16) / 4
+               : n < 64  ? 20 + (n - 32) / 8
+               : n < 512 ? 24 + n / 128
+                         : 29;
+}
+
+void delta_content_literal(struct delta_content *m, struct delta_coder *c, unsigned kind, int64_t at,
+                           uint8_t *p, size_t n) {
+        struct byte_model *b = &m->literal;
+        kind %= DELTA_KINDS;
+        for (size_t i = 0; i < n; i++, at++) {
+                uint64_t w = m->before;
+                b->hash[0] = kind;
+                b->hash[1] = mix32((w & 0xff) | (uint64_t)kind << 40 | 1ull << 56);
+                b->hash[2] = mix32((w & 0xffff) | 2ull << 56);
+                b->hash[3] = mix32((w & 0xffffff) | 3ull << 56);
+                b->hash[4] = mix32((w & 0xffffffff) | 4ull << 56);
+                b->hash[5] = mix32((w & 0xffffffffffffull) | 5ull << 56);
+                b->hash[6] =
+                        mix32((w & 0xffff00) | (uint64_t)(at & 3) << 32 | (uint64_t)kind << 40 | 6ull << 56);
+                unsigned trust = match_trust(m);
+                p[i] = (uint8_t)code_byte(m, c, b, match_expected(m), trust,
+                                          kind * 8 + (trust == 0   ? 0
+                                                      : trust < 16 ? 1
+                                                      : trust < 24 ? 2
+                                                                   : 3) *
+                                                             2,
+                                          m->match_length > 0, p[i]);
+                m->before = w << 8 | p[i];
+                match_update(m, p[i]);
+        }
+}
+
+/* ---- Bytes that have a prediction */
+
+static bool code_flag(struct delta_content *m, struct delta_coder *c, unsigned kind, int64_t at,
+                      const uint8_t *predicted, size_t i, size_t n, bool miss) {
+        uint64_t w = m->before;
+        uint32_t p = predicted[i], next = i + 1 < n ? predicted[i + 1] : 256, past = m->misses;
+        uint32_t hash[FLAG_CONTEXTS] = {
+                mix32(kind | (past & 0xff) << 8 | (uint64_t)(at & 7) << 24 | 1ull << 56),
+                mix32(p | (w & 0xff) << 8 | (past & 3) << 24 | (uint64_t)kind << 32 | 2ull << 56),
+                mix32(p | (w & 0xffff) << 8 | (past & 3) << 24 | 3ull << 56),
+                mix32(p | (uint64_t)next << 8 | (w & 0xff) << 24 | (uint64_t)(past & 15) << 40 | 4ull << 56),
+                mix32((w & 0xffffff) | (uint64_t)(past & 15) << 24 | (uint64_t)kind << 32 | 5ull << 56),
+                mix32((uint64_t)(at % 24) | (past & 0xfff) << 8 | (uint64_t)kind << 32 | 6ull << 56),
+        };
+        delta_bit *bits[FLAG_CONTEXTS];
+        int32_t x[INPUTS_MAX] = {0};
+        for (unsigned k = 0; k < FLAG_CONTEXTS; k++) {
+                bits[k] = &m->flags[k][hash[k] >> (32 - FLAG_BITS)];
+                x[k] = m->l.stretch[*bits[k] >> 20];
+        }
+        x[FLAG_CONTEXTS] = 256;
+        int dot_a = mixer_dot(&m->flag_by_kind, x, kind * 8 + (past & 7));
+        int dot_b = mixer_dot(&m->flag_by_past, x, past & 255);
+        uint32_t q = m->l.squash[2048 + (dot_a + dot_b) / 2];
+        q = q < 32 ? 32 : q > 65504 ? 65504 : q;
+        unsigned bit = delta_coder_bit(c, q, miss);
+        mixer_update(&m->flag_by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a], 4);
+        mixer_update(&m->flag_by_past, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b], 4);
+        for (unsigned k = 0; k < FLAG_CONTEXTS; k++)
+                delta_bit_update(bits[k], bit);
+        m->misses = past << 1 | bit;
+        return bit;
+}
+
+static uint8_t code_miss(struct delta_content *m, struct delta_coder *c, unsigned kind, int64_t at,
+                         uint8_t predicted, unsigned next, uint8_t value) {
+        struct byte_model *b = &m->miss;
+        uint64_t w = m->before, p = predicted;
+        b->hash[0] = mix32(p | 11ull << 56 | (uint64_t)kind << 40);
+        b->hash[1] = mix32(p | (w & 0xff) << 8 | 12ull << 56);
+        b->hash[2] = mix32(p | (w & 0xffff) << 8 | 13ull << 56);
+        b->hash[3] = mix32(p | (w & 0xffffff) << 8 | 14ull << 56);
+        b->hash[4] = mix32(p | (uint64_t)m->last_old << 8 | (uint64_t)m->last_new << 16 | 15ull << 56);
+        b->hash[5] = mix32((uint64_t)(at & 7) | (uint64_t)(m->misses & 15) << 8 | (uint64_t)kind << 16 |
+                           16ull << 56);
+        b->hash[6] = mix32((w & 0xffff) | (uint64_t)next << 24 | 17ull << 56);
+        uint8_t difference = (uint8_t)(m->last_new - m->last_old);
+        int expected = (uint8_t)(predicted + difference);
+        value = (uint8_t)code_byte(m, c, b, difference ? expected : -1, 32 + (kind & 31),
+                                   kind * 8 + (m->misses >> 1 & 7), m->misses >> 1 & 1, value);
+        m->last_old = predicted;
+        m->last_new = value;
+        return value;
+}
+
+static void code_block(struct delta_content *m, struct delta_coder *c, unsigned kind, int64_t at,
+                       const uint8_t *predicted, uint8_t *p, size_t n, size_t known) {
+        bool any = false;
+        for (size_t i = 0; i < n; i++) {
+                bool miss = p[i] != predicted[i];
+                /* A dirty block has a difference: the last byte must be it when no other was. */
+                if (i + 1 < n || any)
+                        miss = code_flag(m, c, kind, at + (int64_t)i, predicted, i, known, miss);
+                else
+                        miss = true;
+                any |= miss;
+                if (miss)
+                        p[i] = code_miss(m, c, kind, at + (int64_t)i, predicted[i],
+                                         i + 1 < known ? predicted[i + 1] : 256, p[i]);
+                else
+                        p[i] = predicted[i];
+                m->before = m->before << 8 | p[i];
+        }
+}
+
+static size_t to_boundary(int64_t at, size_t n, size_t unit) {
+        size_t left = unit - (size_t)((uint64_t)at % unit);
+        return MIN(left, n);
+}
+
+static void code_group(struct delta_content *m, struct delta_coder *c, unsigned kind, int64_t at,
+                       const uint8_t *predicted, uint8_t *p, size_t n, size_t known) {
+        for (size_t done = 0; done < n;) {
+                size_t k = to_boundary(at + (int64_t)done, n - done, BLOCK);
+                bool clean = !c->decoding && memcmp(p + done, predicted + done, k) == 0;
+                clean = delta_coder_adaptive(c, &m->block_clean[kind][m->blocks_past & 15], clean);
+                m->blocks_past = m->blocks_past << 1 | !clean;
+                if (clean) {
+                        memcpy(p + done, predicted + done, k);
+                        delta_content_note(m, p + done, k);
+                        m->misses = 0;
+                } else
+                        code_block(m, c, kind, at + (int64_t)done, predicted + done, p + done, k,
+                                   known - done);
+                done += k;
+        }
+}
+
+void delta_content_difference(struct delta_content *m, struct delta_coder *c, unsigned kind, int64_t at,
+                              const uint8_t *predicted, uint8_t *p, size_t n) {
+        kind %= DELTA_KINDS;
+        if (n == 0)
+                return;
+        unsigned size = 63u - (unsigned)__builtin_clzll(n);
+        bool clean = !c->decoding && memcmp(p, predicted, n) == 0;
+        clean = delta_coder_adaptive(c, &m->segment_clean[kind][MIN(size, 23u)], clean);
+        if (clean) {
+                memcpy(p, predicted, n);
+                delta_content_note(m, p, n);
+                return;
+        }
+        for (size_t done = 0; done < n;) {
+                size_t k = to_boundary(at + (int64_t)done, n - done, GROUP);
+                clean = !c->decoding && memcmp(p + done, predicted + done, k) == 0;
+                clean = delta_coder_adaptive(c, &m->group_clean[kind][m->groups_past & 7], clean);
+                m->groups_past = m->groups_past << 1 | !clean;
+                if (clean) {
+                        memcpy(p + done, predicted + done, k);
+                        delta_content_note(m, p + done, k);
+                } else
+                        code_group(m, c, kind, at + (int64_t)done, predicted + done, p + done, k, n - done);
+                done += k;
+        }
+}
