@@ -26,6 +26,13 @@ static void reading_closed(struct http_exchange *x, void *arg) {
         ((struct reading *)arg)->x = NULL;
 }
 
+static json_t *one_json(const struct control *c, const struct rollout_record *r, const struct db_rows *rows) {
+        json_t *j = rollouts_one_json(r, rows), *transfer = rollouts_transfer_json(c, r);
+        if (transfer)
+                json_put(json_object_get(j, "status"), "transfer", transfer);
+        return j;
+}
+
 static void reading_done(void *arg, const struct db_rows *rows, const struct err *err) {
         struct reading *reading = arg;
         struct http_exchange *x = reading->x;
@@ -37,7 +44,7 @@ static void reading_done(void *arg, const struct db_rows *rows, const struct err
                 else if (!r)
                         api_answer_missing(x, "rollout", reading->id);
                 else
-                        api_answer(x, 200, rollouts_one_json(r, rows));
+                        api_answer(x, 200, one_json(reading->control, r, rows));
         }
         free(reading->id);
         free(reading);
@@ -49,7 +56,7 @@ void api_rollouts_get(struct http_exchange *x, void *arg) {
         if (!r)
                 return;
         if (rollouts_is_loaded(r)) {
-                api_answer(x, 200, rollouts_one_json(r, NULL));
+                api_answer(x, 200, one_json(c, r, NULL));
                 return;
         }
         struct reading *reading = NEW(struct reading);

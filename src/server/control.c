@@ -8,12 +8,14 @@
 #include "repo/object_store.h"
 #include "server/assignments.h"
 #include "server/authority.h"
+#include "server/catalog_reader.h"
 #include "server/director.h"
 #include "server/fleets.h"
 #include "server/inventory.h"
 #include "server/memory.h"
 #include "server/migrations.h"
 #include "server/relays.h"
+#include "server/repository.h"
 #include "server/retention.h"
 #include "server/revisions.h"
 #include "server/rollouts.h"
@@ -57,8 +59,9 @@ static int control_load(struct control *c, struct err **err) {
         r = events_open(c->loop, c->db, c->turns, &c->events, err);
         /* In this order: each finds what it refers to. */
         static int (*const open[])(struct control *, struct err **) = {
-                tokens_open,   inventory_open, relays_open,   assignments_open, revisions_open,
-                director_open, fleets_open,    rollouts_open, sources_open,
+                tokens_open,    inventory_open,  relays_open,   assignments_open,
+                revisions_open, repository_open, director_open, catalog_reader_open,
+                fleets_open,    rollouts_open,   sources_open,
         };
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(open); i++)
                 r = open[i](c, err);
@@ -84,6 +87,8 @@ int control_open(struct loop *l, const struct settings *s, struct control **ret,
 void control_start(struct control *c) {
         msec_t last = last_heartbeat(c), now = control_now(c);
         rollouts_start(c, last > 0 && now > last ? now - last : 0);
+        repository_start(c);
+        catalog_reader_start(c);
         director_start(c);
         sources_start(c);
         retention_start(c);
@@ -94,6 +99,8 @@ void control_close(struct control *c) {
         if (c->sources)
                 sources_stop(c);
         retention_stop(c);
+        catalog_reader_stop(c);
+        repository_stop(c);
         if (c->assignments)
                 assignments_stop(c);
         if (c->rollouts)
@@ -112,6 +119,7 @@ struct control *control_free(struct control *c) {
         turns_free(c->turns);
         retention_free(c->retention);
         sources_free(c->sources);
+        catalog_reader_free(c->catalog_reader);
         director_free(c->director);
         rollouts_free(c->rollouts);
         fleets_free(c->fleets);
@@ -121,6 +129,7 @@ struct control *control_free(struct control *c) {
         relays_free(c->relays);
         tokens_free(c->tokens);
         events_free(c->events);
+        repository_free(c->repository);
         object_store_free(c->objects);
         authority_free(c->authority);
         free(c);

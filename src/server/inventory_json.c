@@ -83,6 +83,7 @@ json_t *inventory_json(const struct control *c, const struct node *n) {
         json_put(status, "desired", desired_json(n));
         json_put(status, "observed", observed_json(r));
         json_put(status, "apps", report_apps_json(r));
+        json_put(status, "artifacts", report_artifacts_json(&r->artifacts));
         json_put(status, "driftCorrected", json_number(r->drift_corrected));
         json_put(status, "revoked", json_boolean(n->revoked_at != 0));
         json_put(status, "certificateNotAfter", json_time(n->certificate_not_after));

@@ -25,6 +25,7 @@ static void apps_done(struct report *r) {
 
 void report_done(struct report *r) {
         apps_done(r);
+        report_artifacts_done(&r->artifacts);
         free(r->message);
         free(r->boot_id);
         free(r->agent_version);
@@ -140,6 +141,9 @@ static int report_check(const struct report *r, const json_t *s, bool full, stru
                 if (k < 0)
                         return k;
         }
+        k = report_artifacts_check(json_object_get(s, "artifacts"), err);
+        if (k < 0)
+                return k;
         if (facts) {
                 _cleanup_(x_freep) char *text = must(json_encode_compact(facts));
                 if (strlen(text) > REPORT_FACTS_MAX)
@@ -203,6 +207,7 @@ int report_apply(struct report *r, const json_t *s, struct err **err) {
         size_t i;
         json_array_foreach (json_object_get(s, "apps"), i, app)
                 take_app(r, app);
+        report_artifacts_take(&r->artifacts, json_object_get(s, "artifacts"));
         return 0;
 }
 
@@ -238,6 +243,7 @@ json_t *report_to_json(const struct report *r) {
         json_put(j, "driftCorrected", json_number(r->drift_corrected));
         json_put(j, "certificateNotAfter", json_number(r->certificate_not_after));
         json_put(j, "apps", report_apps_json(r));
+        json_put(j, "artifacts", report_artifacts_json(&r->artifacts));
         json_t *facts = NULL;
         if (r->facts && json_decode(r->facts, strlen(r->facts), &facts, NULL) == 0)
                 json_put(j, "facts", facts);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "fleet/rollout.h"
+#include "server/report_artifacts.h"
 
 #define REPORT_APPS_MAX 256
 #define REPORT_TEXT_MAX 1024  /* bytes of a message; longer ones are cut */
@@ -28,6 +29,7 @@ struct report {
         char *facts; /* JSON object as text, or NULL */
         struct report_app *apps;
         size_t n_apps;
+        struct report_artifacts artifacts;
 };
 void report_done(struct report *r);
 

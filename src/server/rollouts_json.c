@@ -6,6 +6,7 @@
 #include "base/table.h"
 #include "codec/json.h"
 #include "fleet/rollout.h"
+#include "server/assignments.h"
 #include "server/rollout_record.h"
 #include "server/shapes.h"
 
@@ -143,4 +144,35 @@ json_t *rollouts_json(const struct control *c, const char *fleet, bool only_acti
                         must_do(json_array_insert_new(list, 0, record_show(r, record_state(r, false))));
         }
         return list;
+}
+
+json_t *rollouts_transfer_json(const struct control *c, const struct rollout_record *r) {
+        int64_t nodes = 0, predicted = 0, fetched = 0, total = 0;
+        json_t *ways = json_object_new();
+        struct node *n;
+        for (size_t i = 0; inventory_next(c, &i, &n);) {
+                if (!n->assigned || !str_eq(n->assigned->rollout, r->id) || n->report.artifacts.n == 0)
+                        continue;
+                nodes++;
+                for (size_t k = 0; k < n->report.artifacts.n; k++) {
+                        const struct report_artifact *a = &n->report.artifacts.items[k];
+                        predicted += a->predicted;
+                        fetched += a->fetched;
+                        total += a->total;
+                        if (a->way)
+                                json_put(ways, a->way,
+                                         json_number(json_integer_value(json_object_get(ways, a->way)) + 1));
+                }
+        }
+        if (nodes == 0) {
+                json_decref(ways);
+                return NULL;
+        }
+        json_t *j = json_object_new();
+        json_put(j, "nodes", json_number(nodes));
+        json_put(j, "bytesPredicted", json_number(predicted));
+        json_put(j, "bytesFetched", json_number(fetched));
+        json_put(j, "bytesTotal", json_number(total));
+        json_put(j, "ways", ways);
+        return j;
 }

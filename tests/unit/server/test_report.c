@@ -83,6 +83,16 @@ static void test_bad_reports_change_nothing(void **state) {
                 "{\"apps\":[{\"name\":\"web\",\"state\":\"Fine\"}]}",
                 "{\"apps\":[{\"name\":\"web\",\"restarts\":\"many\"}]}",
                 "{\"facts\":[]}",
+                "{\"artifacts\":{}}",
+                "{\"artifacts\":[1]}",
+                "{\"artifacts\":[{\"name\":\"web\"}]}",
+                "{\"artifacts\":[{\"name\":\"We b\",\"version\":\"1\"}]}",
+                "{\"artifacts\":[{\"name\":\"web\",\"version\":\"../1\"}]}",
+                "{\"artifacts\":[{\"name\":\"web\",\"version\":\"1\",\"state\":7}]}",
+                "{\"artifacts\":[{\"name\":\"web\",\"version\":\"1\",\"way\":"
+                "\"123456789012345678901234567890123\"}]}",
+                "{\"artifacts\":[{\"name\":\"web\",\"version\":\"1\",\"bytesFetched\":-1}]}",
+                "{\"artifacts\":[{\"name\":\"web\",\"version\":\"1\",\"bytesTotal\":9223372036854775807}]}",
         };
         _cleanup_(report_done) struct report r = {0};
         assert_int_equal(apply(&r, "{\"full\":true,\"assignment\":1,\"state\":\"Healthy\"}"), 0);
@@ -93,6 +103,37 @@ static void test_bad_reports_change_nothing(void **state) {
         assert_true(json_equal(before, after));
         json_decref(before);
         json_decref(after);
+}
+
+static void test_artifacts(void **state) {
+        _cleanup_(report_done) struct report r = {0};
+        char text[3 * REPORT_TEXT_MAX];
+        int at = snprintf(
+                text, sizeof text,
+                "{\"full\":true,\"artifacts\":[{\"name\":\"web\",\"version\":\"1.3.0\",\"state\":\"Ready\","
+                "\"way\":\"delta\",\"bytesPredicted\":100,\"bytesFetched\":110,\"bytesTotal\":5000},"
+                "{\"name\":\"data\",\"version\":\"7\",\"message\":\"x");
+        while (at < 2 * REPORT_TEXT_MAX) /* longer than is kept, and cut within a character */
+                at += snprintf(text + at, sizeof text - (size_t)at, "\xc3\xa4");
+        (void)snprintf(text + at, sizeof text - (size_t)at, "\"}]}");
+        assert_int_equal(apply(&r, text), 0);
+        assert_int_equal(r.artifacts.n, 2);
+        assert_string_equal(r.artifacts.items[0].way, "delta");
+        assert_int_equal(r.artifacts.items[0].fetched, 110);
+        assert_null(r.artifacts.items[1].way);
+        assert_int_equal(strlen(r.artifacts.items[1].message), REPORT_TEXT_MAX - 1);
+        json_t *whole = report_to_json(&r);
+        _cleanup_(report_done) struct report back = {0};
+        assert_int_equal(report_apply(&back, whole, NULL), 0);
+        json_t *again = report_to_json(&back);
+        assert_true(json_equal(whole, again));
+        json_decref(whole);
+        json_decref(again);
+        /* What is not named stays, what is named is all there is. */
+        assert_int_equal(apply(&r, "{\"state\":\"Healthy\"}"), 0);
+        assert_int_equal(r.artifacts.n, 2);
+        assert_int_equal(apply(&r, "{\"artifacts\":[]}"), 0);
+        assert_int_equal(r.artifacts.n, 0);
 }
 
 static void test_bounds(void **state) {
@@ -166,6 +207,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_full_then_changes),
                 cmocka_unit_test(test_bad_reports_change_nothing),
+                cmocka_unit_test(test_artifacts),
                 cmocka_unit_test(test_bounds),
                 cmocka_unit_test(test_what_it_means_for_a_rollout),
         };
