@@ -12,6 +12,7 @@
 #include "crypto/digest.h"
 #include "relay/edge_body.h"
 #include "relay/edge_peers.h"
+#include "relay/repository_route.h"
 
 #define DEFAULT_HEARTBEAT_MS ((msec_t)240 * 1000)
 #define STOP_GRACE_MS 500
@@ -25,6 +26,7 @@ struct edge {
         struct list replies; /* exchanges that wait for the backend */
         size_t n_asking;     /* enrolments and renewals among them */
         uint64_t status_received, objects_served;
+        struct repository_route repository;
         const struct clock *clock;
         struct table *reports; /* node -> unsigned, how many in this window */
         msec_t reports_since;
@@ -402,6 +404,11 @@ static void on_bundle(struct http_exchange *x, void *arg) {
         http_respond(x, 200, "application/json", text, strlen(text));
 }
 
+static void on_repository(struct http_exchange *x, void *arg) {
+        struct edge *e = arg;
+        repository_route_serve(&e->repository, x, http_parameter(x, "*"));
+}
+
 static const enum access anyone = ACCESS_ANYONE, node_only = ACCESS_NODE, relay_only = ACCESS_RELAY,
                          member = ACCESS_MEMBER;
 
@@ -412,17 +419,19 @@ static const struct http_route server_routes[] = {
         {"POST", "/edge/v1/status", on_status, &node_only},
         {"POST", "/edge/v1/batch", on_batch, &relay_only},
         {"GET", "/edge/v1/objects/sha256/:digest", on_object, &member},
+        {"GET", "/edge/v1/repository/*", on_repository, &member},
         {"GET", "/edge/v1/bundle", on_bundle, &member},
         {NULL, NULL, NULL, NULL},
 };
 
-/* Behind a relay there are only nodes. */
+/* Behind a relay there are only nodes, and other relays that ask what it has of the repository. */
 static const struct http_route relay_routes[] = {
         {"POST", "/edge/v1/enrol", on_enrol, &anyone},
         {"POST", "/edge/v1/renew", on_renew, &anyone},
         {"GET", "/edge/v1/events", on_events, &node_only},
         {"POST", "/edge/v1/status", on_status, &node_only},
         {"GET", "/edge/v1/objects/sha256/:digest", on_object, &node_only},
+        {"GET", "/edge/v1/repository/*", on_repository, &member},
         {"GET", "/edge/v1/bundle", on_bundle, &node_only},
         {NULL, NULL, NULL, NULL},
 };
@@ -450,6 +459,7 @@ int edge_start(struct loop *l, const struct edge_options *o, const struct edge_b
                 return err_set(err, ENOMEM, "out of memory");
         list_init(&e->replies);
         e->backend = *backend;
+        e->repository.backend = &e->backend;
         e->clock = loop_clock(l);
         e->trust_domain = str_dup(o->trust_domain);
         if (!e->trust_domain)
@@ -503,6 +513,10 @@ void edge_broadcast(struct edge *e, const char *type, json_t *body) {
         edge_peers_broadcast(e->peers, type, body);
 }
 
+void edge_send_relays(struct edge *e, const char *type, json_t *body) {
+        edge_peers_send_relays(e->peers, type, body);
+}
+
 void edge_drop(struct edge *e, enum identity_kind kind, const char *name) {
         _cleanup_(x_freep) char *id = spiffe_id_make(e->trust_domain, kind, name);
         if (id)
@@ -516,6 +530,7 @@ void edge_stats(const struct edge *e, struct edge_stats *ret) {
         struct edge_stats s = {
                 .status_received = e->status_received,
                 .objects_served = e->objects_served,
+                .repository_served = e->repository.served,
         };
         edge_peers_stats(e->peers, &s);
         http_server_stats(e->server, &s.http);

@@ -13,6 +13,7 @@
 #include "net/http_server.h"
 
 struct edge;
+struct repository_path;
 
 /* Answers a backend request, once, now or later: status 200 with a JSON body (reference taken), or an
  * HTTP error status with code and message. */
@@ -25,6 +26,26 @@ struct edge_peer {        /* who speaks */
         bool is_relay;
         const char *serial; /* of its certificate; NULL for a node behind a relay: judge by its name */
         const char *address;
+};
+
+/* What somebody wants of the repository (docs/formats/repository.md). Borrowed until the call returns. */
+struct edge_repository_request {
+        const char *path;                    /* below the published folder */
+        const struct repository_path *named; /* what it names */
+        const char *range;                   /* a Range field that holds for it; NULL: all of it */
+        bool head;                           /* its length is enough */
+        bool fresh;                          /* what is kept may be old or damaged: look again */
+        bool only_if_cached;                 /* from another relay: nothing is fetched for it */
+};
+struct edge_repository_file {
+        int error;        /* 0; -ENOENT: there is none; -EHOSTUNREACH: not here, and nobody to be asked;
+                             -EINPROGRESS:        on its way, ask again; -ENOSPC: here it cannot be kept, take it by `block`
+                           */
+        int fd;           /* taken; what was asked for can be read from it */
+        int64_t length;   /* of the whole */
+        const char *etag; /* without quotes */
+        bool immutable;
+        const char *message; /* in words; may be NULL */
 };
 
 struct edge_backend {
@@ -51,11 +72,24 @@ struct edge_backend {
         /* Opens an object by digest: calls done once with a descriptor or -Exxx (-ENOENT: unknown,
          * -EHOSTUNREACH: not in the cache and upstream away). */
         void (*object)(void *arg, const char *sha256, void (*done)(void *done_arg, int fd), void *done_arg);
+        /* A file of the artifact repository: calls done once, maybe at once. NULL: there is no repository. */
+        void (*repository)(void *arg, const struct edge_repository_request *q,
+                           void (*done)(void *done_arg, const struct edge_repository_file *f),
+                           void *done_arg);
+        /* Up to EDGE_BLOCK_MAX bytes of it from an offset on, straight from its origin: error and bytes (some
+         * of what was asked for, borrowed until done returns). NULL where -ENOSPC above is never said. */
+        void (*repository_block)(void *arg, const char *path, int64_t offset, size_t n,
+                                 void (*done)(void *done_arg, int error, const char *p, size_t n),
+                                 void *done_arg);
         /* May this certificate still speak? false: revoked or unknown. */
         bool (*admit)(void *arg, const struct edge_peer *peer);
         /* Trust bundle and assignment keys as the protocol's "bundle" body; new reference or NULL. */
         json_t *(*bundle)(void *arg);
 };
+
+#define EDGE_BLOCK_MAX ((size_t)512 << 10)
+/* Answers that go by `repository_block` at a time; more are answered 503. */
+#define EDGE_PASSING_MAX 16
 
 struct edge_options {
         const char *address;    /* "127.0.0.1:8444" */
@@ -87,11 +121,14 @@ void edge_stop(struct edge *e, void (*done)(void *arg), void *arg);
 bool edge_send(struct edge *e, const char *node, const char *type, json_t *body);
 /* To every directly connected peer (and so, through relays, to all). */
 void edge_broadcast(struct edge *e, const char *type, json_t *body);
+/* To every relay that is connected. */
+void edge_send_relays(struct edge *e, const char *type, json_t *body);
 /* Closes a peer's connections (revocation): a node's anywhere, or a relay's. */
 void edge_drop(struct edge *e, enum identity_kind kind, const char *name);
 
 struct edge_stats {
         uint64_t nodes_direct, nodes_via_relay, relays, events_sent, status_received, objects_served;
+        uint64_t repository_served; /* answers with content */
         struct http_server_stats http;
 };
 void edge_stats(const struct edge *e, struct edge_stats *ret);

@@ -265,6 +265,18 @@ void edge_peers_broadcast(struct edge_peers *p, const char *type, json_t *body) 
         }
 }
 
+void edge_peers_send_relays(struct edge_peers *p, const char *type, json_t *body) {
+        _cleanup_json_ json_t *owned = body;
+        size_t len = 0;
+        _cleanup_(x_freep) char *line = make_line(type, NULL, owned, &len);
+        const char *name;
+        void *value;
+        for (size_t i = 0; line && table_next(p->relays, &i, &name, &value);) {
+                struct relay_peer *r = value;
+                stream_send(r->stream, type, line, len);
+        }
+}
+
 void edge_peers_send_drop(struct edge_peers *p, const char *node) {
         const char *name;
         void *value;

@@ -27,6 +27,7 @@ bool edge_peers_batch(struct edge_peers *p, const char *relay, const json_t *bat
 /* See edge.h. */
 bool edge_peers_send(struct edge_peers *p, const char *node, const char *type, json_t *body);
 void edge_peers_broadcast(struct edge_peers *p, const char *type, json_t *body);
+void edge_peers_send_relays(struct edge_peers *p, const char *type, json_t *body);
 /* Tells every relay to close a node's connections. */
 void edge_peers_send_drop(struct edge_peers *p, const char *node);
 

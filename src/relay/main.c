@@ -22,6 +22,7 @@
 
 struct run_settings {
         char *state, *server, *token, *token_file, *name, *listen, *cache_max, *log_level;
+        char **mirrors, **peers, *bandwidth, *prefetch;
 };
 
 struct enrol_settings {
@@ -71,6 +72,17 @@ static const struct option_spec run_options[] = {
         NAME_OPTION(struct run_settings),
         {"cache-max", 0, OPTION_STRING, offsetof(struct run_settings, cache_max), "SIZE", "10G",
          "most bytes of cached objects, with K, M, G or T; 0 for no bound", NULL, false},
+        {"mirror", 0, OPTION_STRINGS, offsetof(struct run_settings, mirrors), "URL", NULL,
+         "a web server that has the artifact repository, asked before the server; may be given again", NULL,
+         false},
+        {"peers", 0, OPTION_STRINGS, offsetof(struct run_settings, peers), "URL,...", NULL,
+         "other relays of the site, asked before all others for what they have; may be given again", NULL,
+         false},
+        {"bandwidth", 0, OPTION_STRING, offsetof(struct run_settings, bandwidth), "SIZE", "0",
+         "most bytes a second of the repository from mirrors and server, with K, M or G; 0 for no bound",
+         NULL, false},
+        {"prefetch", 0, OPTION_CHOICE, offsetof(struct run_settings, prefetch), "WHETHER", "on",
+         "fetch what the server says that nodes will ask for soon", "on,off", false},
         {"log-level", 0, OPTION_CHOICE, offsetof(struct run_settings, log_level), "LEVEL", "info",
          "least important records that are logged", "error,warning,info,debug", false},
         OPTIONS_END,
@@ -106,6 +118,19 @@ static int parse_size(const char *text, int64_t *ret, struct err **err) {
         if (str_to_i64(number, &n) < 0 || n < 0 || n > (INT64_MAX >> shift))
                 return err_set(err, EINVAL, "\"%s\" is no size; write for example 512M or 10G", text);
         *ret = n << shift;
+        return 0;
+}
+
+/* "--peers A,B --peers C" */
+static int split_peers(char *const *lists, char ***ret, struct err **err) {
+        _cleanup_(strv_freep) char **all = NULL;
+        for (size_t i = 0; lists && lists[i]; i++) {
+                _cleanup_(strv_freep) char **some = strv_split(lists[i], ",");
+                for (size_t k = 0; some && some[k]; k++)
+                        if (strv_push(&all, some[k]) < 0)
+                                return err_set(err, ENOMEM, "out of memory");
+        }
+        *ret = TAKE_PTR(all);
         return 0;
 }
 
@@ -212,9 +237,17 @@ static int run_with(struct loop **loop, const struct run_settings *s, struct err
         struct identity *identity = NULL;
         struct relay *relay = NULL;
         struct relay_options o = {.state = s->state, .listen = s->listen};
+        _cleanup_(strv_freep) char **peers = NULL;
         int r = parse_size(s->cache_max, &o.cache_max, err);
+        if (r >= 0)
+                r = parse_size(s->bandwidth, &o.bandwidth, err);
+        if (r >= 0)
+                r = split_peers(s->peers, &peers, err);
         if (r < 0)
                 return r;
+        o.mirrors = (const char *const *)s->mirrors;
+        o.peers = (const char *const *)peers;
+        o.prefetch = str_eq(s->prefetch, "on");
         (void)loop_on_signals(l, on_early_signal, l);
         r = identity_load(s->state, &identity, err);
         if (r == -ENOENT) {
@@ -299,6 +332,14 @@ static void print_text(const json_t *j, bool running) {
                (long long)json_integer_value(json_object_get(cache, "hits")),
                (long long)json_integer_value(json_object_get(cache, "fetched")),
                (long long)json_integer_value(json_object_get(cache, "failures")));
+        const json_t *files = json_object_get(j, "repository");
+        printf("Repository   %lld hits, %lld misses, %lld waited along, %lld bytes from afar, %lld from "
+               "peers\n",
+               (long long)json_integer_value(json_object_get(files, "hits")),
+               (long long)json_integer_value(json_object_get(files, "misses")),
+               (long long)json_integer_value(json_object_get(files, "coalesced")),
+               (long long)json_integer_value(json_object_get(files, "bytesOrigin")),
+               (long long)json_integer_value(json_object_get(files, "bytesPeers")));
         printf("Certificate  until %s\n", json_string_value(json_object_get(j, "certificateNotAfter")));
 }
 
@@ -381,6 +422,7 @@ static const struct program_spec program = {
         .man_files = DEFAULT_STATE
         "/identity.json\tname, key, certificate and trust bundle (mode 0600)\n" DEFAULT_STATE
         "/objects/\tcached objects, named by their digest\n" DEFAULT_STATE
+        "/repository/\tfiles of the artifact repository that are not whole yet, and packs\n" DEFAULT_STATE
         "/assignments/\tthe newest assignment of each node\n" DEFAULT_STATE
         "/revoked.json\tnodes that the server has revoked\n" DEFAULT_STATE
         "/status.json\twhat \"skerry-relay status\" prints",

@@ -16,6 +16,7 @@
 #include "relay/object_cache.h"
 #include "relay/renewal.h"
 #include "relay/report_queue.h"
+#include "relay/repository_cache.h"
 #include "relay/revocations.h"
 #include "relay/upstream.h"
 
@@ -36,6 +37,7 @@ struct relay {
         struct upstream *upstream;
         struct object_store *store;
         struct object_cache *objects;
+        struct repository_cache *repository;
         struct report_queue *reports;
         struct assignment_cache *assignments;
         struct revocations *revoked;
@@ -212,8 +214,25 @@ static void backend_object(void *arg, const char *sha256, void (*done)(void *don
         object_cache_get(r->objects, sha256, done, done_arg);
 }
 
+static void backend_repository(void *arg, const struct edge_repository_request *q,
+                               void (*done)(void *done_arg, const struct edge_repository_file *f),
+                               void *done_arg) {
+        struct relay *r = arg;
+        repository_cache_get(r->repository, q, done, done_arg);
+}
+
+static void backend_repository_block(void *arg, const char *path, int64_t offset, size_t n,
+                                     void (*done)(void *done_arg, int error, const char *p, size_t n),
+                                     void *done_arg) {
+        struct relay *r = arg;
+        repository_cache_block(r->repository, path, offset, n, done, done_arg);
+}
+
 static bool backend_admit(void *arg, const struct edge_peer *peer) {
         const struct relay *r = arg;
+        /* Names of relays are not those of nodes; another relay gets nothing here but files. */
+        if (peer->is_relay)
+                return !revocations_have_serial(r->revoked, peer->serial);
         return !revocations_have_serial(r->revoked, peer->serial) &&
                (!revocations_have(r->revoked, peer->name) || upstream_is_up(r->upstream));
 }
@@ -279,6 +298,7 @@ static void reload_tls(struct relay *r) {
             tls_config_reload(r->client_tls, &client, &err) < 0)
                 log_error("the new certificate or bundle cannot be used", "error", err_message(err), NULL);
         upstream_reconnect(r->upstream);
+        repository_cache_reconnect(r->repository);
 }
 
 static void save_identity(struct relay *r) {
@@ -302,6 +322,19 @@ static void take_bundle(struct relay *r, const json_t *bundle) {
         edge_broadcast(r->edge, "bundle", json_incref(r->identity->bundle));
 }
 
+static void take_prefetch(struct relay *r, const json_t *event) {
+        const json_t *paths = NULL;
+        if (json_read_array(event, "paths", &paths, NULL) < 0)
+                return;
+        /* Said when something new is to be had. */
+        repository_cache_expire(r->repository);
+        for (size_t i = 0; i < json_array_size(paths) && i < REPOSITORY_PREFETCH_MAX; i++) {
+                const char *path = json_string_value(json_array_get(paths, i));
+                if (path)
+                        repository_cache_prefetch(r->repository, &path, 1);
+        }
+}
+
 static void on_event(void *arg, const char *type, const json_t *event) {
         struct relay *r = arg;
         const char *node = NULL, *serial = NULL;
@@ -309,8 +342,12 @@ static void on_event(void *arg, const char *type, const json_t *event) {
             json_read_optional_string(event, "serial", &serial, NULL) < 0 ||
             (node && !name_is_dns_label(node)))
                 return;
-        if (str_eq(type, "assignment") && node)
+        if (str_eq(type, "assignment") && node) {
+                /* What it names may be newer than the metadata that is kept here. */
+                repository_cache_expire(r->repository);
                 take_assignment(r, node, event);
+        } else if (str_eq(type, "prefetch"))
+                take_prefetch(r, event);
         else if (str_eq(type, "drop") && node && serial)
                 take_drop_of_certificate(r, node, serial);
         else if (str_eq(type, "drop") && node)
@@ -329,6 +366,22 @@ static void on_event(void *arg, const char *type, const json_t *event) {
 
 /* ---- the status file */
 
+static json_t *repository_json(const struct relay *r) {
+        struct repository_cache_stats s;
+        struct edge_stats edge;
+        repository_cache_stats(r->repository, &s);
+        edge_stats(r->edge, &edge);
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+                         "hits", (json_int_t)s.hits, "misses", (json_int_t)s.misses, "coalesced",
+                         (json_int_t)s.coalesced, "stale", (json_int_t)s.stale, "bytesOrigin",
+                         (json_int_t)s.bytes_origin, "bytesPeers", (json_int_t)s.bytes_peers, "bytesServed",
+                         (json_int_t)edge.http.bytes_out, "served", (json_int_t)edge.repository_served,
+                         "verified", (json_int_t)s.verified, "refused", (json_int_t)s.refused, "damaged",
+                         (json_int_t)s.damaged, "passed", (json_int_t)s.passed, "prefetched",
+                         (json_int_t)s.prefetched, "failures", (json_int_t)s.failures, "bytesBeside",
+                         (json_int_t)s.parts_bytes, "sources", repository_cache_sources(r->repository));
+}
+
 static json_t *status_json(const struct relay *r) {
         struct object_cache_stats objects;
         struct edge_stats edge;
@@ -337,7 +390,7 @@ static json_t *status_json(const struct relay *r) {
         edge_stats(r->edge, &edge);
         msec_t up = upstream_up_since(r->upstream);
         return json_pack("{s:s, s:s, s:s, s:s, s:{s:b, s:s*, s:s*}, s:I, s:{s:I, s:I}, s:{s:I, s:I, s:I, "
-                         "s:I, s:I}, s:I, s:s}",
+                         "s:I, s:I}, s:o*, s:I, s:s}",
                          "name", r->identity->name, "trustDomain", r->identity->trust_domain, "server",
                          r->identity->server, "listen", r->listen, "link", "up", up != 0, "since",
                          up ? time_format(up, since) : NULL, "error", up ? NULL : r->link_error, "nodes",
@@ -346,8 +399,9 @@ static json_t *status_json(const struct relay *r) {
                          (json_int_t)report_queue_bytes(r->reports), "cache", "bytes",
                          (json_int_t)object_store_bytes(r->store), "maxBytes", (json_int_t)r->cache_max,
                          "hits", (json_int_t)objects.hits, "fetched", (json_int_t)objects.fetched, "failures",
-                         (json_int_t)objects.failures, "revoked", (json_int_t)revocations_len(r->revoked),
-                         "certificateNotAfter", time_format(r->identity->not_after, until));
+                         (json_int_t)objects.failures, "repository", repository_json(r), "revoked",
+                         (json_int_t)revocations_len(r->revoked), "certificateNotAfter",
+                         time_format(r->identity->not_after, until));
 }
 
 /* false: nothing has changed since it was written last. */
@@ -379,6 +433,7 @@ static void on_up(void *arg) {
         backoff_reset(&r->batch_backoff);
         (void)str_replace(&r->link_error, NULL);
         report_queue_reset(r->reports);
+        repository_cache_expire(r->repository);
         loop_timer_set(r->flush, 0);
         loop_timer_set(r->status_timer, 0);
 }
@@ -426,6 +481,30 @@ static int open_parts(struct relay *r, struct err **err) {
         return 0;
 }
 
+static bool server_is_up(void *arg) {
+        const struct relay *r = arg;
+        return upstream_is_up(r->upstream);
+}
+
+static int open_repository(struct relay *r, const struct relay_options *o, struct err **err) {
+        _cleanup_(x_freep) char *work = path_join(r->state, "repository");
+        if (!work)
+                return err_set(err, ENOMEM, "out of memory");
+        struct repository_cache_options options = {
+                .work = work,
+                .store = r->store,
+                .tls = r->client_tls,
+                .server = r->identity->server,
+                .mirrors = o->mirrors,
+                .peers = o->peers,
+                .server_is_up = server_is_up,
+                .arg = r,
+                .prefetch = o->prefetch,
+                .bandwidth = o->bandwidth,
+        };
+        return repository_cache_new(r->loop, &options, &r->repository, err);
+}
+
 static int open_link(struct relay *r, struct err **err) {
         struct tls_material server = identity_server_material(r->identity);
         struct tls_material client = identity_client_material(r->identity);
@@ -464,6 +543,8 @@ static int open_edge(struct relay *r, struct err **err) {
                 .presence = backend_presence,
                 .status = backend_status,
                 .object = backend_object,
+                .repository = backend_repository,
+                .repository_block = backend_repository_block,
                 .admit = backend_admit,
                 .bundle = backend_bundle,
         };
@@ -488,6 +569,8 @@ int relay_start(struct loop *l, const struct relay_options *o, struct identity *
         if (result >= 0)
                 result = open_link(r, err);
         if (result >= 0)
+                result = open_repository(r, o, err);
+        if (result >= 0)
                 result = open_edge(r, err);
         if (result < 0) {
                 relay_close(r);
@@ -509,6 +592,7 @@ void relay_close(struct relay *r) {
         r->stopping = true;
         r->renewal = renewal_free(r->renewal);
         r->objects = object_cache_free(r->objects);
+        r->repository = repository_cache_free(r->repository);
         r->upstream = upstream_free(r->upstream);
         r->flush = loop_timer_free(r->flush);
         r->status_timer = loop_timer_free(r->status_timer);

@@ -11,7 +11,10 @@ struct relay;
 struct relay_options {
         const char *state;
         const char *listen;
-        int64_t cache_max; /* bytes of objects; 0: unbounded */
+        int64_t cache_max;                         /* bytes of objects; 0: unbounded */
+        const char *const *mirrors, *const *peers; /* NULL-terminated, or NULL */
+        int64_t bandwidth; /* bytes a second of the repository from afar; 0: no limit */
+        bool prefetch;
 };
 
 /* Takes the identity. Logs. */

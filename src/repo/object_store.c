@@ -26,6 +26,7 @@ struct object_store {
         int fd;
         int64_t max_bytes;
         _Atomic int64_t bytes; /* BYTES_UNKNOWN until somebody asks */
+        _Atomic int64_t beside;
 };
 
 struct object_writer {
@@ -158,6 +159,7 @@ int object_store_open(const char *root, int64_t max_bytes, struct object_store *
         s->fd = -EBADF;
         s->max_bytes = MAX(max_bytes, (int64_t)0);
         atomic_init(&s->bytes, BYTES_UNKNOWN);
+        atomic_init(&s->beside, 0);
         s->root = str_dup(root);
         if (!s->root)
                 return err_set(err, ENOMEM, "out of memory");
@@ -335,14 +337,15 @@ static int sync_folder(int root, const char *path) {
         return 0;
 }
 
-static int move_into_place(struct object_writer *w) {
-        struct object_store *s = w->store;
+/* from: below the folder from_fd. */
+static int move_into_place(struct object_store *s, const char *sha256, int fd, int from_fd, const char *from,
+                           int64_t len) {
         char path[OBJECT_PATH_SIZE], shard[SHARD_PATH_LEN + 1];
-        (void)object_path(w->sha256, path);
+        (void)object_path(sha256, path);
         memcpy(shard, path, SHARD_PATH_LEN);
         shard[SHARD_PATH_LEN] = '\0';
 
-        if (fsync(w->fd) < 0)
+        if (fsync(fd) < 0)
                 return -errno;
         if (mkdirat(s->fd, shard, 0700) == 0) {
                 int r = sync_folder(s->fd, "sha256");
@@ -352,10 +355,9 @@ static int move_into_place(struct object_writer *w) {
                 return -errno;
         struct stat old;
         bool replaces = fstatat(s->fd, path, &old, AT_SYMLINK_NOFOLLOW) == 0;
-        if (renameat(s->fd, w->temporary, s->fd, path) < 0)
+        if (renameat(from_fd, from, s->fd, path) < 0)
                 return -errno;
-        w->temporary[0] = '\0';
-        add_bytes(s, (int64_t)w->len - (replaces ? old.st_size : 0));
+        add_bytes(s, len - (replaces ? old.st_size : 0));
         return sync_folder(s->fd, shard);
 }
 
@@ -369,9 +371,29 @@ int object_writer_commit(struct object_writer *w, struct err **err) {
         hex_encode(digest, sizeof(digest), found);
         if (!str_eq(found, w->sha256))
                 return err_set(err, EBADMSG, "what came for object %s has digest %s", w->sha256, found);
-        int r = move_into_place(w);
+        int r = move_into_place(w->store, w->sha256, w->fd, w->store->fd, w->temporary, (int64_t)w->len);
         if (r < 0)
                 return err_set_errno(err, -r, "store object %s in %s", w->sha256, w->store->root);
+        w->temporary[0] = '\0';
+        return 0;
+}
+
+int object_store_adopt(struct object_store *s, const char *sha256, const char *path, struct err **err) {
+        if (!sha256_hex_is_valid(sha256))
+                return no_digest(err, sha256);
+        char found[SHA256_HEX_SIZE];
+        struct stat st;
+        _cleanup_(x_closep) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return err_set_errno(err, errno, "open %s", path);
+        int r = sha256_file_hex(fd, found);
+        if (r < 0)
+                return err_set_errno(err, -r, "read %s", path);
+        if (!str_eq(found, sha256))
+                return err_set(err, EBADMSG, "what came for object %s has digest %s", sha256, found);
+        r = move_into_place(s, sha256, fd, AT_FDCWD, path, st.st_size);
+        if (r < 0)
+                return err_set_errno(err, -r, "store object %s in %s", sha256, s->root);
         return 0;
 }
 
@@ -485,9 +507,18 @@ static int evict(struct object_store *s, int64_t target, int64_t less, struct er
 }
 
 int object_store_trim(struct object_store *s, struct err **err) {
-        if (s->max_bytes == 0 || object_store_bytes(s) <= s->max_bytes)
+        int64_t bound = MAX(s->max_bytes - atomic_load(&s->beside), (int64_t)0);
+        if (s->max_bytes == 0 || object_store_bytes(s) <= bound)
                 return 0;
-        return evict(s, s->max_bytes - s->max_bytes / 10, 0, err);
+        return evict(s, bound - bound / 10, 0, err);
+}
+
+void object_store_set_beside(struct object_store *s, int64_t bytes) {
+        atomic_store(&s->beside, MAX(bytes, (int64_t)0));
+}
+
+int64_t object_store_max(const struct object_store *s) {
+        return s->max_bytes;
 }
 
 int object_store_make_room(struct object_store *s, int64_t bytes, struct err **err) {

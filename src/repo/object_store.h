@@ -35,6 +35,14 @@ int object_writer_commit(struct object_writer *w, struct err **err); /* -EBADMSG
 struct object_writer *object_writer_free(struct object_writer *w);   /* abandons what is not committed */
 DEFINE_CLEANUP(struct object_writer, object_writer_free)
 
+/* Takes a file that lies on the same file system into the store, by renaming it once its digest is known to
+ * be right (-EBADMSG otherwise: the file stays) and it is on the disk. */
+int object_store_adopt(struct object_store *s, const char *sha256, const char *path, struct err **err);
+
+/* Bytes that lie beside the store and count against its bound: what is left of that is what trimming goes by.
+ */
+void object_store_set_beside(struct object_store *s, int64_t bytes);
+int64_t object_store_max(const struct object_store *s); /* 0: unbounded */
 /* Bytes in the store, counted once and kept up since. */
 int64_t object_store_bytes(struct object_store *s);
 /* Reads an object through and removes it when it is damaged: 0, -ENOENT or -EBADMSG. */

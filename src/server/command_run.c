@@ -19,6 +19,7 @@
 
 struct run_settings {
         char *state, *passphrase_file, *api_listen, *edge_listen, *log_level, *config;
+        char *repository, *trust, **repository_mirrors;
         int64_t certificate_ttl, renew_grace, heartbeat;
 };
 
@@ -35,6 +36,14 @@ static const struct option_spec options[] = {
          "How long after its end a certificate may still be renewed"},
         {"heartbeat", 0, OPTION_DURATION, offsetof(struct run_settings, heartbeat), "TIME", "240s",
          "How often a silent link is tried"},
+        {"repository", 0, OPTION_STRING, offsetof(struct run_settings, repository), "DIR|URL", NULL,
+         "The artifact repository: its published folder, its work folder, or where a web server has it"},
+        {"trust", 0, OPTION_CHOICE, offsetof(struct run_settings, trust), "WHO", "server",
+         "Whose word nodes take for what they run: this server's, or only what release keys signed into the "
+         "repository",
+         "server,release-key"},
+        {"repository-mirror", 0, OPTION_STRINGS, offsetof(struct run_settings, repository_mirrors), "URL",
+         NULL, "Where nodes may fetch the repository, too; may be given again"},
         {"log-level", 0, OPTION_CHOICE, offsetof(struct run_settings, log_level), "LEVEL", "info",
          "How much is said", "error,warning,info,debug"},
         {"config", 0, OPTION_STRING, offsetof(struct run_settings, config), "FILE", "/etc/skerry/server.yaml",
@@ -77,6 +86,10 @@ static int settings_take(struct server *s, const struct run_settings *from, stru
         enum log_level level = LOG_LEVEL_INFO;
         (void)log_level_from_string(from->log_level, &level);
         log_init("skerry-server", level);
+        if (str_eq(from->trust, "release-key") && !from->repository)
+                return err_set(err, EINVAL,
+                               "--trust release-key: what release keys signed lies in a repository; give "
+                               "one with --repository");
         if (from->certificate_ttl < CERTIFICATE_TTL_MIN)
                 return err_set(err, EINVAL, "--certificate-ttl: at least 5 seconds");
         int r = settings_load(from->state, to, err);
@@ -86,6 +99,10 @@ static int settings_take(struct server *s, const struct run_settings *from, stru
                 return r;
         replace_text(&to->api_listen, from->api_listen);
         replace_text(&to->edge_listen, from->edge_listen);
+        replace_text(&to->repository, from->repository);
+        replace_text(&to->repository_trust, from->trust);
+        for (size_t i = 0; from->repository_mirrors && from->repository_mirrors[i]; i++)
+                must_do(strv_push(&to->repository_mirrors, from->repository_mirrors[i]));
         to->certificate_ttl = from->certificate_ttl;
         to->renew_grace = from->renew_grace;
         to->heartbeat = from->heartbeat;
@@ -119,7 +136,8 @@ static int serve(struct server *s, struct err **err) {
         control_start(s->control);
         log_info("serving", "version", SKERRY_VERSION, "trust_domain", s->settings.domain, "api",
                  s->settings.api_listen, "edge", s->settings.edge_listen, NULL);
-        log_warning("development trust: what nodes run is signed by a key on this server", NULL);
+        if (!s->settings.repository || str_eq(s->settings.repository_trust, "server"))
+                log_warning("development trust: what nodes run is signed by a key on this server", NULL);
         return loop_run(s->loop);
 }
 

@@ -13,6 +13,7 @@
 #include "server/inventory.h"
 #include "server/memory.h"
 #include "server/relays.h"
+#include "server/repository.h"
 #include "server/tokens.h"
 
 /* ---- answers that wait until what they say is durable */
@@ -39,12 +40,20 @@ static void answer_later(struct control *c, struct edge_reply *reply, json_t *bo
         turns_after(c->turns, answer_durable, a);
 }
 
+/* The authority's, and with it where trust in the repository begins. */
+static json_t *bundle_make(const struct control *c) {
+        json_t *bundle = authority_bundle(c->authority), *repository = repository_bundle(c);
+        if (repository)
+                json_put(bundle, "repository", repository);
+        return bundle;
+}
+
 static json_t *membership(struct control *c, enum identity_kind kind, const char *name, const char *chain) {
         json_t *j = json_object_new();
         json_put(j, "name", json_text(name));
         json_put(j, "kind", json_text(identity_kind_name(kind)));
         json_put(j, "certificate", json_text(chain));
-        json_put(j, "bundle", authority_bundle(c->authority));
+        json_put(j, "bundle", bundle_make(c));
         return j;
 }
 
@@ -371,7 +380,13 @@ static bool backend_admit(void *arg, const struct edge_peer *peer) {
 
 static json_t *backend_bundle(void *arg) {
         const struct control *c = arg;
-        return authority_bundle(c->authority);
+        return bundle_make(c);
+}
+
+static void backend_repository(void *arg, const struct edge_repository_request *q,
+                               void (*done)(void *done_arg, const struct edge_repository_file *f),
+                               void *done_arg) {
+        repository_serve(arg, q, done, done_arg);
 }
 
 struct edge_backend edge_backend_make(struct control *c) {
@@ -384,6 +399,7 @@ struct edge_backend edge_backend_make(struct control *c) {
                 .settle = backend_settle,
                 .relay_presence = backend_relay_presence,
                 .object = backend_object,
+                .repository = backend_repository,
                 .admit = backend_admit,
                 .bundle = backend_bundle,
         };
