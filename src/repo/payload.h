@@ -22,17 +22,22 @@ int payload_pack(enum artifact_type type, const char *path, const char *platform
                  const struct payload_progress *p, struct err **err);
 
 struct payload_unpack_options {
-        bool keep_owner;     /* as root: owners and xattrs as in the archive; else those of the caller */
-        int64_t max_bytes;   /* of all files together; 0: 64 GiB */
+        bool keep_owner;     /* as root: owners, set-user-id bits, capabilities, ACLs as in the archive; else
+                                the caller's, and only user.* attributes */
+        bool devices;        /* as root: device nodes are made; else they are -EINVAL */
+        int64_t max_bytes;   /* of all files together, holes too; 0: 64 GiB */
         int64_t max_entries; /* 0: 4 Mi */
 };
-/* Unpacks a tree payload into an empty folder: nothing leaves it, whatever the archive says (paths that
- * climb, links outward then written through, bombs, giant lengths): -EINVAL names the entry. Symbolic links
- * are made as they are, and never followed here. Durable before it returns. */
+/* Unpacks a tree payload into an empty folder (-ENOTEMPTY): nothing leaves it, whatever the archive says
+ * (paths that climb, links outward then written through, bombs, giant lengths): -EINVAL names the entry.
+ * Symbolic links are made as they are, and never followed here. Durable before it returns. What a failure
+ * leaves behind is the caller's to remove. */
 int payload_unpack_tree(int payload_fd, struct root_dir *into, const struct payload_unpack_options *o,
                         struct err **err);
 /* Compares an unpacked folder with its payload: how many entries differ (content, mode, link, missing, more).
- * quick: sizes, modes, links only. */
+ * quick: sizes, modes, links only. Owners, times and bits that an unpacking without keep_owner leaves out are
+ * not compared. first: what the first of them is, in words ("bin/web: its content differs"); "" where none
+ * does. */
 int payload_check_tree(int payload_fd, struct root_dir *folder, bool quick, unsigned *ret_differ, char *first,
                        size_t first_size, struct err **err);
 /* What an oci payload holds. */
@@ -48,7 +53,11 @@ int payload_oci_summary(int payload_fd, struct oci_summary *ret, struct err **er
 struct payload_change {
         enum { PAYLOAD_ADDED, PAYLOAD_REMOVED, PAYLOAD_CHANGED } what;
         const char *path;
-        int64_t old_size, new_size;
+        int64_t old_size, new_size; /* -1: not there */
+        const char *note;           /* "mode 0755 -> 0644", "layer", ...; "" */
 };
+/* tree: entry by entry, in order. oci: "config", the layers that only one of them has ("layer sha256:..."),
+ * then the files in those layers, a later layer over an earlier one. file, image: one change, of path "". 0
+ * changes: the same. The strings last for the call. */
 int payload_diff(enum artifact_type type, int old_fd, int new_fd,
                  void (*change)(void *arg, const struct payload_change *c), void *arg, struct err **err);
