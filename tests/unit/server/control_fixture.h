@@ -17,6 +17,7 @@
 #include "server/assignments.h"
 #include "server/authority.h"
 #include "server/compile_job.h"
+#include "server/director.h"
 #include "server/fleets.h"
 #include "server/inventory.h"
 #include "server/memory.h"
@@ -29,6 +30,7 @@ struct fixture {
         struct settings settings;
         struct control *control;
         int commits;
+        const char *trust; /* of its repository; NULL: it has none */
 };
 
 static inline void fixture_open(struct fixture *f) {
@@ -37,6 +39,10 @@ static inline void fixture_open(struct fixture *f) {
         assert_int_equal(settings_load(f->folder, &f->settings, &err), 0);
         f->settings.certificate_ttl = 3600 * 1000;
         f->settings.renew_grace = 3600 * 1000;
+        if (f->trust) {
+                f->settings.repository = must(path_join(f->folder, "repository"));
+                f->settings.repository_trust = copy_text(f->trust);
+        }
         if (control_open(f->loop, &f->settings, &f->control, &err) < 0)
                 fail_msg("%s", err_message(err));
         rollouts_start(f->control, 0);
@@ -79,6 +85,16 @@ static inline void fixture_settle(struct fixture *f) {
         assert_int_equal(loop_run(f->loop), 0);
 }
 
+/* Gives it a repository; what that holds is said by director_take(). */
+static inline void fixture_add_repository(struct fixture *f, const char *trust) {
+        _cleanup_(x_freep) char *metadata = must(path_join(f->folder, "repository/metadata"));
+        assert_int_equal(dir_make(metadata, 0755, NULL), 0);
+        f->trust = trust;
+        fixture_settle(f);
+        fixture_close(f);
+        fixture_open(f);
+}
+
 /* The process ends and another begins on what is on disk. */
 static inline void fixture_restart(struct fixture *f) {
         fixture_settle(f);
@@ -98,6 +114,7 @@ static inline struct compiled *fixture_compile(struct fixture *f, const char *so
                                       .subject = "a subject",
                                       .author = "Ada <ada@example.org>",
                                       .tree = &tree.tree,
+                                      .catalog = director_catalog(f->control),
                                       .objects = f->control->objects};
         if (compile_run(&input, &compiled, &err) < 0)
                 fail_msg("%s", err_message(err));
