@@ -3,26 +3,44 @@
  * of the pack it wants next, the caller brings bytes. Calls block on the disk (worker pool).
  *
  * Every chunk is verified when it is written; after a kill chunk_fetch_open() finds again what is in the
- * target file (by a small journal, re-verified), so nothing is fetched twice. Memory stays under 32 MiB. */
+ * target file (by a small journal, re-verified), so nothing is fetched twice. After a power cut at most
+ * CHUNK_FETCH_SYNC bytes are. Memory stays under 32 MiB. */
 #pragma once
 
 #include "repo/chunk_index.h"
 
+#define CHUNK_FETCH_GAP 1024 /* bytes between two ranges that are fetched along: what a request costs */
+#define CHUNK_FETCH_AHEAD 64 /* ranges asked for and not there yet, at most */
+#define CHUNK_FETCH_SYNC (32u << 20)
+
 struct chunk_fetch;
 /* seeds: open files (whole targets, other versions, the other slot), read only. target_fd: read and write.
- * journal: path of a small file beside it; removed by chunk_fetch_finish(). The index is borrowed. */
+ * journal: path of a small file beside it; removed by chunk_fetch_finish(). The index is borrowed. Reads the
+ * seeds through, and writes what they give into the target (a file, made as long as the target; or a block
+ * device). Without a journal of the same index, what the target holds is thrown away. -ENOSPC, -EIO and
+ * others of the file system: try again later, goes on where it was. */
 int chunk_fetch_open(const struct chunk_index *index, const int *seeds, size_t n_seeds, int target_fd,
                      const char *journal, struct chunk_fetch **ret, struct err **err);
 struct chunk_fetch *chunk_fetch_free(struct chunk_fetch *f);
 DEFINE_CLEANUP(struct chunk_fetch, chunk_fetch_free)
 
+/* What chunk_fetch_missing() would say at first, with nothing written: for the fetch plan. */
+int chunk_fetch_predict(const struct chunk_index *index, const int *seeds, size_t n_seeds,
+                        int64_t *ret_missing, struct err **err);
+
 int64_t
 chunk_fetch_missing(const struct chunk_fetch *f); /* bytes of the pack still to be had, joined ranges */
 /* The next range of the pack, neighbours joined (a gap smaller than a request costs is fetched along), at
- * most max_bytes but at least one frame; false: nothing is missing. */
+ * most max_bytes but at least one frame; false: nothing is missing. What was asked for before and has not
+ * come whole is given up and asked for anew. */
 bool chunk_fetch_next(struct chunk_fetch *f, int64_t max_bytes, int64_t *ret_offset, int64_t *ret_length);
-/* Bytes of the range asked for last, in order, in pieces of any size. -EBADMSG: a chunk is not what the index
- * says; the range may be asked again, from another mirror. */
+/* As chunk_fetch_next(), for the range after those asked for already, which still stand: so several requests
+ * can be under way at once over a link with a long round trip. False: none, or CHUNK_FETCH_AHEAD of them. */
+bool chunk_fetch_ahead(struct chunk_fetch *f, int64_t max_bytes, int64_t *ret_offset, int64_t *ret_length);
+/* Bytes of the ranges asked for, in the order asked, in pieces of any size. -EBADMSG: a chunk is not what the
+ * index says, or more came than was asked for; -ENOSPC and others of the file system. After an error every
+ * range is given up: chunk_fetch_next() says from where to go on, from another mirror. */
 int chunk_fetch_feed(struct chunk_fetch *f, const void *p, size_t n, struct err **err);
-/* All is there: checks the whole against its digest, makes it durable. -EBADMSG. */
+/* All is there: checks the whole against its digest, makes it durable. -EAGAIN: something is missing.
+ * -EBADMSG: chunks as the index has them do not make the target; the journal is gone then. */
 int chunk_fetch_finish(struct chunk_fetch *f, struct err **err);
