@@ -12,6 +12,8 @@
 #define GAP_CLOSED_MAX 64
 /* Shorter pieces between two gaps cost more than they bring. */
 #define PIECE_MIN 6
+/* Tokens in a row that are worth a piece out of order. */
+#define MOVED_MIN 4
 
 uint64_t delta_elf_hash(const void *p, size_t n, uint64_t seed) {
         const uint8_t *at = p;
@@ -65,8 +67,8 @@ static int memory_read(void *arg, int64_t offset, void *p, size_t n) {
         return 0;
 }
 
-static int open_version(const uint8_t *data, int64_t length, struct delta_file *file,
-                        struct delta_elf_version *v) {
+int delta_elf_version_open(const uint8_t *data, int64_t length, struct delta_file *file,
+                           struct delta_elf_version *v) {
         v->data = data;
         v->elf.length = length; /* for memory_read() while parsing */
         *file = (struct delta_file){length, memory_read, v};
@@ -110,19 +112,21 @@ static int open_version(const uint8_t *data, int64_t length, struct delta_file *
         return 0;
 }
 
-static void close_version(struct delta_elf_version *v) {
+void delta_elf_version_close(struct delta_elf_version *v) {
         delta_elf_done(&v->elf);
         free(v->symbols);
         free(v->rela_of);
 }
 
 static void matcher_done(struct delta_elf_matcher *m) {
-        close_version(&m->old_version);
-        close_version(&m->new_version);
+        delta_elf_version_close(&m->old_version);
+        delta_elf_version_close(&m->new_version);
         delta_elf_frame_done(&m->frame);
         delta_pieces_done(&m->pieces);
         free(m->by_old);
+        free(m->mapped);
         free(m->done);
+        buf_done(&m->btf_side);
 }
 
 /* ---- The map so far */
@@ -136,13 +140,17 @@ static int compare_old(const void *a, const void *b, void *arg) {
 static int refresh_map(struct delta_elf_matcher *m) {
         delta_pieces_sort(&m->pieces);
         free(m->by_old);
+        free(m->mapped);
         m->by_old = reallocarray(NULL, m->pieces.n + 1, sizeof(*m->by_old));
-        if (!m->by_old)
+        m->mapped = reallocarray(NULL, m->pieces.n + 1, sizeof(*m->mapped));
+        if (!m->by_old || !m->mapped)
                 return -ENOMEM;
+        if (m->pieces.n > 0)
+                memcpy(m->mapped, m->pieces.items, m->pieces.n * sizeof(*m->mapped));
         for (size_t i = 0; i < m->pieces.n; i++)
                 m->by_old[i] = (uint32_t)i;
-        qsort_r(m->by_old, m->pieces.n, sizeof(*m->by_old), compare_old, m->pieces.items);
-        m->map = (struct delta_map){m->pieces.items, m->by_old, m->pieces.n};
+        qsort_r(m->by_old, m->pieces.n, sizeof(*m->by_old), compare_old, m->mapped);
+        m->map = (struct delta_map){m->mapped, m->by_old, m->pieces.n};
         delta_elf_frame_set_map(&m->frame, &m->map);
         return 0;
 }
@@ -261,10 +269,18 @@ static uint8_t *meaning_of(struct delta_elf_matcher *m, const struct delta_elf_v
         return copy;
 }
 
-static int record_tokens(const uint8_t *data, uint64_t size, unsigned record, struct delta_elf_tokens *ret) {
+/* Records whose beginning may be anything are told by what follows it. */
+static int record_tokens(const uint8_t *data, uint64_t size, unsigned record, unsigned skip,
+                         struct delta_elf_tokens *ret) {
         for (uint64_t at = 0; at < size; at += record) {
                 size_t n = (size_t)MIN((uint64_t)record, size - at);
-                uint64_t token = delta_elf_hash(data + at, n, 0);
+                uint64_t token = n > skip ? delta_elf_hash(data + at + skip, n - skip, 0) : 0;
+                if (skip > 0) {
+                        int r = delta_elf_tokens_add(ret, token, at);
+                        if (r < 0)
+                                return r;
+                        continue;
+                }
                 /* alike: the first word, which is where tables have their reference */
                 uint64_t first = delta_elf_hash(data + at, MIN(n, 4), 7);
                 int r = delta_elf_tokens_add(ret, first << 32 | (uint32_t)token, at);
@@ -357,11 +373,18 @@ static int put_pieces(struct delta_elf_matcher *m, unsigned old_section, unsigne
         return 0;
 }
 
-static int match_by_tokens(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section,
-                           const struct delta_elf_tokens *o, const struct delta_elf_tokens *w, unsigned least,
-                           struct delta_pieces *ret_runs) {
+int delta_elf_match_by_tokens(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section,
+                              const struct delta_elf_tokens *o, const struct delta_elf_tokens *w,
+                              enum delta_elf_order order, unsigned least, struct delta_pieces *ret_runs) {
         struct delta_pieces runs = {0}, pieces = {0};
-        int r = delta_match_tokens(o->tokens, o->n, w->tokens, w->n, &runs);
+        int r = 0;
+        if (order == DELTA_ELF_KEPT)
+                r = delta_match_tokens(o->tokens, o->n, w->tokens, w->n, &runs);
+        if (r == 0)
+                r = delta_match_moved_tokens(o->tokens, o->n, w->tokens, w->n,
+                                             order == DELTA_ELF_KEPT ? MOVED_MIN : 3, &runs);
+        if (r == 0 && order == DELTA_ELF_MIXED)
+                r = delta_match_gap_tokens(o->tokens, o->n, w->tokens, w->n, &runs);
         if (r == 0)
                 r = runs_to_pieces(o, m->old_version.elf.sections[old_section].size, w,
                                    m->new_version.elf.sections[new_section].size, &runs, least, &pieces);
@@ -375,7 +398,7 @@ static int match_by_tokens(struct delta_elf_matcher *m, unsigned old_section, un
         return r;
 }
 
-enum how { BY_STRINGS, BY_SYMBOLS, BY_CODE, BY_RECORDS, BY_BYTES, BY_RELAS };
+enum how { BY_STRINGS, BY_SYMBOLS, BY_CODE, BY_RECORDS, BY_BYTES, BY_RELAS, BY_BTF };
 
 /* Tables of the kernel whose records are known; others are found by their relocations' stride. */
 static const struct {
@@ -387,9 +410,10 @@ static const struct {
         {".smp_locks", 4},         {"__bug_table", 12},       {"__jump_table", 16},
         {".static_call_sites", 8}, {"__tracepoints_ptrs", 4}, {"_ftrace_events", 8},
         {"__ex_table", 12},        {"__ksymtab", 12},         {"__ksymtab_gpl", 12},
-        {"__versions", 64},        {".altinstructions", 12},  {".ibt_endbr_seal", 4},
-        {".parainstructions", 16}, {".gnu.version", 2},       {".rela.dyn", 24},
-        {".rela.plt", 24},         {".init_array", 8},
+        {"__versions", 64},        {"__kcrctab", 4},          {"__kcrctab_gpl", 4},
+        {".altinstructions", 12},  {".ibt_endbr_seal", 4},    {".parainstructions", 16},
+        {".gnu.version", 2},       {".rela.dyn", 24},         {".rela.plt", 24},
+        {".init_array", 8},
 };
 
 static unsigned record_size(const struct delta_elf_version *v, unsigned section) {
@@ -413,6 +437,8 @@ static enum how how_to_match(const struct delta_elf_version *v, unsigned section
                 return BY_RELAS;
         if (s->flags & DELTA_ELF_EXEC)
                 return BY_CODE;
+        if (strcmp(delta_elf_name(&v->elf, section), ".BTF") == 0)
+                return BY_BTF;
         return record_size(v, section) > 0 ? BY_RECORDS : BY_BYTES;
 }
 
@@ -437,7 +463,8 @@ static int match_strings_symbols_code(struct delta_elf_matcher *m, unsigned o, u
                 break;
         }
         if (r == 0)
-                r = match_by_tokens(m, o, w, &old_tokens, &new_tokens, PIECE_MIN, NULL);
+                r = delta_elf_match_by_tokens(m, o, w, &old_tokens, &new_tokens, DELTA_ELF_KEPT, PIECE_MIN,
+                                              NULL);
         delta_elf_tokens_done(&old_tokens);
         delta_elf_tokens_done(&new_tokens);
         return r;
@@ -498,11 +525,15 @@ static int match_data(struct delta_elf_matcher *m, unsigned o, unsigned w, enum 
         struct delta_elf_tokens old_tokens = {0}, new_tokens = {0};
         struct delta_pieces runs = {0};
         unsigned size = record_size(&m->new_version, w);
-        int r = record_tokens(old_meaning, old_section->size, size, &old_tokens);
+        unsigned skip = size == 64 ? 8
+                        : strncmp(delta_elf_name(&m->new_version.elf, w), "__kcrctab", 9) == 0
+                                ? 4
+                                : 0; /* checksums of symbols, before their names */
+        int r = record_tokens(old_meaning, old_section->size, size, skip, &old_tokens);
         if (r == 0)
-                r = record_tokens(new_meaning, new_section->size, size, &new_tokens);
+                r = record_tokens(new_meaning, new_section->size, size, skip, &new_tokens);
         if (r == 0)
-                r = match_by_tokens(m, o, w, &old_tokens, &new_tokens, 1, &runs);
+                r = delta_elf_match_by_tokens(m, o, w, &old_tokens, &new_tokens, DELTA_ELF_KEPT, 1, &runs);
         if (r == 0 && strcmp(delta_elf_name(&m->new_version.elf, w), ".orc_unwind_ip") == 0)
                 r = match_beside(m, ".orc_unwind", 6, &runs);
         delta_pieces_done(&runs);
@@ -602,9 +633,13 @@ static int match_sections_as(struct delta_elf_matcher *m, enum how how) {
                 m->done[w] = true;
                 const struct delta_elf_section *old_section = &m->old_version.elf.sections[o];
                 const struct delta_elf_section *new_section = &m->new_version.elf.sections[w];
-                if (old_section->size == new_section->size && how != BY_RECORDS && how != BY_RELAS &&
-                    memcmp(bytes_of(&m->old_version, (unsigned)o), bytes_of(&m->new_version, w),
-                           (size_t)old_section->size) == 0)
+                if (how == BY_BTF) {
+                        r = delta_elf_match_btf(m, (unsigned)o, w);
+                        if (r == -EBADMSG)
+                                r = match_data(m, (unsigned)o, w, BY_BYTES);
+                } else if (old_section->size == new_section->size && how != BY_RECORDS && how != BY_RELAS &&
+                           memcmp(bytes_of(&m->old_version, (unsigned)o), bytes_of(&m->new_version, w),
+                                  (size_t)old_section->size) == 0)
                         r = delta_pieces_add(&m->pieces, (int64_t)old_section->offset,
                                              (int64_t)new_section->offset, (int64_t)new_section->size);
                 else if (how == BY_RELAS)
@@ -677,9 +712,10 @@ static int close_padding(struct delta_elf_matcher *m) {
 }
 
 static int match_all(struct delta_elf_matcher *m, struct buf *side) {
-        int r = open_version(m->pair->old_data, m->pair->old_length, &m->old_file, &m->old_version);
+        int r = delta_elf_version_open(m->pair->old_data, m->pair->old_length, &m->old_file, &m->old_version);
         if (r == 0)
-                r = open_version(m->pair->new_data, m->pair->new_length, &m->new_file, &m->new_version);
+                r = delta_elf_version_open(m->pair->new_data, m->pair->new_length, &m->new_file,
+                                           &m->new_version);
         if (r < 0)
                 return r;
         if (m->old_version.elf.machine != m->new_version.elf.machine ||
@@ -692,14 +728,20 @@ static int match_all(struct delta_elf_matcher *m, struct buf *side) {
         if (!m->done)
                 return -ENOMEM;
         r = refresh_map(m);
-        static const enum how order[] = {BY_STRINGS, BY_CODE, BY_SYMBOLS, BY_RECORDS, BY_BYTES, BY_RELAS};
+        static const enum how order[] = {BY_STRINGS, BY_CODE,  BY_SYMBOLS, BY_BTF,
+                                         BY_RECORDS, BY_BYTES, BY_RELAS};
         for (size_t i = 0; i < ARRAY_SIZE(order) && r == 0; i++)
                 r = match_sections_as(m, order[i]);
         if (r == 0)
                 r = match_rest(m);
         if (r == 0)
                 r = close_padding(m);
-        return r < 0 ? r : delta_elf_frame_encode(&m->frame, side);
+        if (r == 0)
+                r = delta_elf_frame_encode(&m->frame, side);
+        if (r < 0)
+                return r;
+        delta_put_number(side, m->has_btf ? 1 : 0);
+        return buf_append(side, m->btf_side.data, m->btf_side.len);
 }
 
 int delta_elf_match(const struct delta_pair *pair, struct delta_pieces *ret, struct buf *ret_side) {

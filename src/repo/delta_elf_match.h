@@ -2,6 +2,7 @@
 /* Matching of two versions of an ELF file by structure, for the publisher. */
 #pragma once
 
+#include "repo/delta_btf.h"
 #include "repo/delta_elf.h"
 #include "repo/delta_match.h"
 
@@ -30,9 +31,12 @@ struct delta_elf_matcher {
         struct delta_elf_version old_version, new_version;
         struct delta_elf_frame frame;
         struct delta_pieces pieces;
+        struct delta_piece *mapped; /* those of the map: `pieces` grows on */
         uint32_t *by_old;
         struct delta_map map;
         bool *done; /* by new section */
+        bool has_btf;
+        struct buf btf_side;
 };
 struct delta_elf_tokens {
         uint64_t *tokens;
@@ -50,3 +54,29 @@ uint64_t delta_elf_rela_identity(struct delta_elf_matcher *m, const struct delta
 /* Code as one token an instruction. */
 int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_version *v, unsigned section,
                           struct delta_elf_tokens *ret);
+enum delta_elf_order {                  /* what is known of the order of tokens */
+                       DELTA_ELF_KEPT,  /* stays the same; only what is left over is looked for elsewhere */
+                       DELTA_ELF_MIXED, /* blocks change places */
+};
+/* Aligns tokens and adds the pieces that come of it to the matcher's; what is shorter than `least` bytes is
+ * left out. ret_runs may be NULL. */
+int delta_elf_match_by_tokens(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section,
+                              const struct delta_elf_tokens *o, const struct delta_elf_tokens *w,
+                              enum delta_elf_order order, unsigned least, struct delta_pieces *ret_runs);
+
+struct delta_elf_btf_view { /* a BTF section in memory */
+        const uint8_t *data, *types;
+        const char *strings;
+        size_t size;
+        struct delta_btf btf;
+        uint32_t base_strings, n_types;
+        uint32_t base_types, base_votes; /* guessed, and by how many */
+};
+int delta_elf_btf_open(const struct delta_elf_version *v, unsigned section, struct delta_elf_btf_view *ret);
+/* A name of the module's own; NULL for the kernel's. */
+const char *delta_elf_btf_name(const struct delta_elf_btf_view *b, uint32_t name);
+/* -EBADMSG: not understood, nothing was added. */
+int delta_elf_match_btf(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section);
+int delta_elf_version_open(const uint8_t *data, int64_t length, struct delta_file *file,
+                           struct delta_elf_version *ret);
+void delta_elf_version_close(struct delta_elf_version *v);

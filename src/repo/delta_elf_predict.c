@@ -303,6 +303,10 @@ static unsigned choose_rule(const struct delta_elf *e, unsigned section) {
                 return DELTA_ELF_RULE_ARM64;
         if (strcmp(name, "__versions") == 0 && e->type == DELTA_ELF_RELOCATABLE)
                 return DELTA_ELF_RULE_VERSIONS;
+        if (strncmp(name, "__kcrctab", 9) == 0 && e->type == DELTA_ELF_RELOCATABLE)
+                return DELTA_ELF_RULE_CHECKSUMS;
+        if (strcmp(name, ".BTF") == 0)
+                return DELTA_ELF_RULE_BTF;
         return DELTA_ELF_RULE_BYTES;
 }
 
@@ -311,6 +315,8 @@ static int predict_section(struct delta_elf_predictor *p, const struct stretch *
         case DELTA_ELF_RULE_RELA: return predict_rela(p, s);
         case DELTA_ELF_RULE_SYMBOLS: return predict_records(p, s, DELTA_ELF_SYMBOL_SIZE, rule_symbol);
         case DELTA_ELF_RULE_VERSIONS: return predict_records(p, s, 64, rule_version);
+        case DELTA_ELF_RULE_CHECKSUMS: return predict_records(p, s, 4, rule_version);
+        case DELTA_ELF_RULE_BTF: return delta_elf_predict_btf(p, s);
         case DELTA_ELF_RULE_X86: return delta_elf_predict_x86(p, s);
         default: return 0;
         }
@@ -384,6 +390,7 @@ static void elf_release(void *arg) {
         free(p->rules);
         free(p->section_of_symbol);
         free(p->window);
+        delta_elf_btf_free(p->btf);
         delta_elf_frame_done(&p->frame);
         free(p);
 }
@@ -393,6 +400,11 @@ static int make_state(const struct delta_context *c, struct delta_elf_predictor 
         int r = delta_elf_frame_decode(c->old_file, c->new_length, &side, &p->frame);
         if (r < 0)
                 return r;
+        uint64_t extras = delta_get_number(&side);
+        if (extras & 1)
+                r = delta_elf_btf_decode(&side, &p->btf);
+        if (r < 0 || side.failed)
+                return r < 0 ? r : -EBADMSG;
         delta_elf_frame_set_map(&p->frame, c->map);
         p->old_file = c->old_file;
         p->shared = c->shared;

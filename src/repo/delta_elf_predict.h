@@ -14,6 +14,7 @@ enum delta_elf_rule {
         DELTA_ELF_RULE_X86,
         DELTA_ELF_RULE_ARM64,
         DELTA_ELF_RULE_VERSIONS,
+        DELTA_ELF_RULE_CHECKSUMS,
         DELTA_ELF_RULE_BTF,
 };
 
@@ -25,6 +26,7 @@ struct stretch { /* of one old section matched with one new one; offsets count f
         uint8_t *ret; /* holds the old bytes; what is predicted otherwise is put over them */
 };
 
+struct delta_elf_btf;
 struct delta_elf_predictor {
         struct delta_elf_frame frame;
         const struct delta_file *old_file;
@@ -34,7 +36,8 @@ struct delta_elf_predictor {
         int symbols_of; /* section whose symbols are loaded, or -1 */
         uint16_t *section_of_symbol;
         size_t n_symbols;
-        uint8_t *window; /* of the old file, DELTA_ELF_WINDOW */
+        struct delta_elf_btf *btf; /* NULL: there is none */
+        uint8_t *window;           /* of the old file, DELTA_ELF_WINDOW */
         int64_t window_at;
         size_t window_length;
         struct { /* where decoding of a piece stands */
@@ -45,6 +48,10 @@ struct delta_elf_predictor {
 };
 
 int delta_elf_load_symbols(struct delta_elf_predictor *p, unsigned symbols);
+/* From the publisher's words on the BTF section. */
+int delta_elf_btf_decode(struct delta_reader *side, struct delta_elf_btf **ret);
+void delta_elf_btf_free(struct delta_elf_btf *b);
+int delta_elf_predict_btf(struct delta_elf_predictor *p, const struct stretch *s);
 int delta_elf_predict_x86(struct delta_elf_predictor *p, const struct stretch *s);
 
 /* What a relocation adds to its target besides the offset meant: displacements in x86-64 code count from the

@@ -27,3 +27,12 @@ int delta_match_bytes(const uint8_t *old_data, size_t n_old, const uint8_t *new_
  * path within a bound. Runs are {old index, new index, count}. -ENOMEM. */
 int delta_match_tokens(const uint64_t *old_tokens, size_t n_old, const uint64_t *new_tokens, size_t n_new,
                        struct delta_pieces *ret);
+
+/* The same where blocks changed places: adds runs for what no run of *runs covers yet, the longest first,
+ * wherever they stand in the old sequence, each old token once. Runs shorter than `least` count only where
+ * their tokens stand once in the old sequence. *runs is sorted by its new indexes afterwards. -ENOMEM. */
+int delta_match_moved_tokens(const uint64_t *old_tokens, size_t n_old, const uint64_t *new_tokens,
+                             size_t n_new, size_t least, struct delta_pieces *runs);
+/* Fills gaps between runs with what is alike. -ENOMEM. */
+int delta_match_gap_tokens(const uint64_t *old_tokens, size_t n_old, const uint64_t *new_tokens, size_t n_new,
+                           struct delta_pieces *runs);

@@ -220,3 +220,180 @@ int delta_match_tokens(const uint64_t *old_tokens, size_t n_old, const uint64_t 
         struct aligner a = {old_tokens, new_tokens, ret};
         return align(&a, 0, n_old, 0, n_new, 0);
 }
+
+/* ---- Blocks that changed places */
+
+#define CANDIDATES_MAX 24u /* old places of one token that are tried */
+
+struct run {
+        uint32_t old_at, new_at, length;
+};
+
+static int compare_runs(const void *a, const void *b) {
+        const struct run *x = a, *y = b;
+        if (x->length != y->length)
+                return x->length > y->length ? -1 : 1;
+        return x->new_at != y->new_at ? (x->new_at < y->new_at ? -1 : 1)
+                                      : (x->old_at < y->old_at ? -1 : x->old_at > y->old_at);
+}
+
+struct places {                 /* where tokens stand in the old sequence: chains by hash */
+        uint32_t *heads, *next; /* 1 + index; 0: none */
+        size_t mask;
+};
+
+static uint32_t *head_of(const struct places *p, uint64_t token) {
+        return &p->heads[(size_t)(token * 0x9e3779b97f4a7c15u >> 20) & p->mask];
+}
+
+struct run_list {
+        struct run *items;
+        size_t n, capacity;
+};
+
+static int add_run(struct run_list *l, struct run run) {
+        if (l->n == l->capacity) {
+                size_t capacity = l->capacity > 0 ? 2 * l->capacity : 256;
+                struct run *items = reallocarray(l->items, capacity, sizeof(*items));
+                if (!items)
+                        return -ENOMEM;
+                l->items = items;
+                l->capacity = capacity;
+        }
+        l->items[l->n++] = run;
+        return 0;
+}
+
+/* Every longest run that begins at an uncovered new index. */
+static int find_runs(const struct aligner *a, size_t n_old, size_t n_new, const uint8_t *covered,
+                     const uint8_t *used, const struct places *places, size_t least, struct run_list *ret) {
+        for (size_t i = 0; i < n_new; i++) {
+                if (covered[i])
+                        continue;
+                uint64_t token = a->new_tokens[i];
+                unsigned tried = 0, seen = 0;
+                struct run best = {0};
+                for (uint32_t at = *head_of(places, token); at != 0 && tried < CANDIDATES_MAX;
+                     at = places->next[at - 1]) {
+                        size_t j = at - 1, n = 1;
+                        if (a->old_tokens[j] != token || used[j])
+                                continue;
+                        tried++;
+                        seen++;
+                        if (i > 0 && j > 0 && !covered[i - 1] && !used[j - 1] &&
+                            a->old_tokens[j - 1] == a->new_tokens[i - 1]) {
+                                continue; /* told by the run that begins before */
+                        }
+                        while (i + n < n_new && j + n < n_old && !covered[i + n] && !used[j + n] &&
+                               a->old_tokens[j + n] == a->new_tokens[i + n])
+                                n++;
+                        if (n > best.length)
+                                best = (struct run){(uint32_t)j, (uint32_t)i, (uint32_t)n};
+                        if (n >= least && n < best.length) {
+                                int r = add_run(ret, (struct run){(uint32_t)j, (uint32_t)i, (uint32_t)n});
+                                if (r < 0)
+                                        return r;
+                        }
+                }
+                if (best.length >= least || (best.length > 0 && seen == 1)) {
+                        int r = add_run(ret, best);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return 0;
+}
+
+int delta_match_moved_tokens(const uint64_t *old_tokens, size_t n_old, const uint64_t *new_tokens,
+                             size_t n_new, size_t least, struct delta_pieces *runs) {
+        if (n_old == 0 || n_new == 0 || n_old >= UINT32_MAX || n_new >= UINT32_MAX)
+                return 0;
+        struct places places = {.mask = 1};
+        while (places.mask < n_old)
+                places.mask *= 2;
+        places.heads = calloc(places.mask, sizeof(*places.heads));
+        places.next = calloc(n_old, sizeof(*places.next));
+        places.mask--;
+        _cleanup_(x_freep) uint8_t *covered = calloc(n_new, 1), *used = calloc(n_old, 1);
+        struct run_list list = {0};
+        int r = places.heads && places.next && covered && used ? 0 : -ENOMEM;
+        for (size_t i = n_old; i-- > 0 && r == 0;) { /* so that chains rise */
+                uint32_t *head = head_of(&places, old_tokens[i]);
+                places.next[i] = *head;
+                *head = (uint32_t)i + 1;
+        }
+        for (size_t i = 0; i < runs->n && r == 0; i++) {
+                memset(covered + runs->items[i].new_offset, 1, (size_t)runs->items[i].length);
+                memset(used + runs->items[i].old_offset, 1, (size_t)runs->items[i].length);
+        }
+        struct aligner a = {.old_tokens = old_tokens, .new_tokens = new_tokens};
+        if (r == 0)
+                r = find_runs(&a, n_old, n_new, covered, used, &places, least, &list);
+        if (r == 0 && list.n > 0)
+                qsort(list.items, list.n, sizeof(*list.items), compare_runs);
+        for (size_t k = 0; k < list.n && r == 0; k++) {
+                struct run run = list.items[k];
+                for (uint32_t at = 0; at < run.length && r == 0;) { /* what longer runs left of it */
+                        uint32_t n = 0;
+                        while (at + n < run.length && !covered[run.new_at + at + n] &&
+                               !used[run.old_at + at + n])
+                                n++;
+                        if (n >= least || (n == run.length && n > 0)) {
+                                memset(covered + run.new_at + at, 1, n);
+                                memset(used + run.old_at + at, 1, n);
+                                r = delta_pieces_add(runs, run.old_at + at, run.new_at + at, n);
+                        }
+                        at += n + 1;
+                }
+        }
+        free(list.items);
+        free(places.heads);
+        free(places.next);
+        if (r == 0)
+                delta_pieces_sort(runs);
+        return r;
+}
+
+int delta_match_gap_tokens(const uint64_t *old_tokens, size_t n_old, const uint64_t *new_tokens, size_t n_new,
+                           struct delta_pieces *runs) {
+        struct delta_pieces filled = {0};
+        struct aligner a = {old_tokens, new_tokens, &filled};
+        int r = 0;
+        int64_t old_end = 0, new_end = 0;
+        for (size_t i = 0; i <= runs->n && r == 0; i++) {
+                struct delta_piece p = {(int64_t)n_old, (int64_t)n_new, 0};
+                if (i < runs->n)
+                        p = runs->items[i];
+                int64_t old_gap = p.old_offset - old_end, new_gap = p.new_offset - new_end;
+                if (new_gap > 0 && old_gap > 0 &&
+                    (size_t)(old_gap + 1) <= CELLS_MAX / (size_t)(new_gap + 1)) {
+                        r = align_small(&a, (size_t)old_end, (size_t)old_gap, (size_t)new_end,
+                                        (size_t)new_gap);
+                } else if (new_gap > 0) {
+                        int64_t n = 0;
+                        while (n < new_gap && old_end + n < (int64_t)n_old &&
+                               old_tokens[old_end + n] >> 32 == new_tokens[new_end + n] >> 32)
+                                n++;
+                        r = put_run(&a, (size_t)old_end, (size_t)new_end, (size_t)n);
+                        int64_t back = 0;
+                        while (back < new_gap - n && p.old_offset - back > 0 &&
+                               old_tokens[p.old_offset - 1 - back] >> 32 ==
+                                       new_tokens[p.new_offset - 1 - back] >> 32)
+                                back++;
+                        if (r == 0)
+                                r = put_run(&a, (size_t)(p.old_offset - back), (size_t)(p.new_offset - back),
+                                            (size_t)back);
+                }
+                if (r == 0)
+                        r = put_run(&a, (size_t)p.old_offset, (size_t)p.new_offset, (size_t)p.length);
+                old_end = p.old_offset + p.length;
+                new_end = p.new_offset + p.length;
+        }
+        if (r < 0) {
+                delta_pieces_done(&filled);
+                return r;
+        }
+        delta_pieces_done(runs);
+        *runs = filled;
+        return 0;
+}

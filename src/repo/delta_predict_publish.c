@@ -44,31 +44,3 @@ int delta_match_pair(const struct delta_pair *pair, struct delta_match *ret, str
         *ret = (struct delta_match){.kind = kind, .pieces = pieces.items, .n_pieces = pieces.n, .side = side};
         return 0;
 }
-
-/* ---- Shared tables */
-
-struct delta_shared_maker {
-        uint8_t unused;
-};
-
-int delta_shared_maker_new(struct delta_shared_maker **ret) {
-        struct delta_shared_maker *m = calloc(1, sizeof(*m));
-        if (!m)
-                return -ENOMEM;
-        *ret = m;
-        return 0;
-}
-
-int delta_shared_maker_add(struct delta_shared_maker *m, const struct delta_pair *pair,
-                           const struct delta_match *match) {
-        return 0;
-}
-
-int delta_shared_maker_encode(struct delta_shared_maker *m, struct buf *ret) {
-        return 0;
-}
-
-struct delta_shared_maker *delta_shared_maker_free(struct delta_shared_maker *m) {
-        free(m);
-        return NULL;
-}
