@@ -451,14 +451,11 @@ const json_t *tuf_metadata_signed(const struct tuf_metadata *m) {
 }
 
 int tuf_metadata_serialise(const struct tuf_metadata *m, char **ret, size_t *ret_len, struct err **err) {
-        _cleanup_(buf_done) struct buf out = BUF_INIT;
-        int r = tuf_canonical(m->document, &out, err);
-        if (r < 0)
-                return r;
-        buf_putc(&out, '\n');
-        char *data = buf_take(&out, ret_len);
+        _cleanup_(x_freep) char *text = json_dumps(m->document, JSON_COMPACT | JSON_SORT_KEYS);
+        char *data = text ? str_format("%s\n", text) : NULL;
         if (!data)
                 return err_set_errno(err, ENOMEM, "write metadata");
+        *ret_len = strlen(data);
         *ret = data;
         return 0;
 }

@@ -82,7 +82,8 @@ int tuf_metadata_parse(enum tuf_type type, const char *data, size_t len, struct 
 /* From a document at hand (a reference is taken, and it must not change after). */
 int tuf_metadata_from_json(enum tuf_type type, json_t *document, struct tuf_metadata **ret, struct err **err);
 const json_t *tuf_metadata_signed(const struct tuf_metadata *m);
-/* The file's bytes: canonical, with the signatures there are; a newline at the end. malloc'ed. */
+/* The file's bytes: one line of JSON with sorted keys. (Not the canonical form: with line breaks left as they
+ * are in strings that is no JSON.) malloc'ed. */
 int tuf_metadata_serialise(const struct tuf_metadata *m, char **ret, size_t *ret_len, struct err **err);
 
 /* How many different keys of `role` have signed m. keys: of the delegator (root, or targets). */
