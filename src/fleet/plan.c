@@ -15,6 +15,7 @@ struct maker {
         const struct plan_fleet_before *before;
         size_t n_before;
         struct plan_source source;
+        const struct plan_repository *repository; /* or NULL */
         struct plan *plan;
         struct arena *arena;
         struct known_node {
@@ -158,6 +159,32 @@ static int plan_waves(struct maker *m, const struct fleet_spec *f, struct plan_f
         return 0;
 }
 
+/* ---- What each node would fetch, wave by wave */
+
+static int plan_transfers(struct maker *m, const struct fleet_spec *f, struct plan_fleet *ret) {
+        if (!m->repository || !revision_has_artifacts(f->revision) || ret->n_nodes == 0)
+                return 0;
+        ret->blocked = arena_calloc(m->arena, ret->n_nodes + 1, sizeof *ret->blocked);
+        if (!ret->blocked)
+                return no_memory(m);
+        for (size_t i = 0; i < ret->n_waves; i++) {
+                struct plan_wave *w = &ret->waves[i];
+                w->first_transfer = ret->n_transfers;
+                for (size_t j = 0; j < w->n_nodes; j++) {
+                        struct known_node key = {.now = {.name = w->nodes[j]}};
+                        const struct known_node *k =
+                                bsearch(&key, m->nodes, m->n_nodes, sizeof *m->nodes, compare_known);
+                        const struct binding b = {
+                                .node_name = k->now.name, .labels = k->labels, .variables = k->variables};
+                        int r = plan_transfer(m->arena, m->repository, &k->now, &b, f->revision, ret, m->err);
+                        if (r < 0)
+                                return r;
+                }
+                w->n_transfers = ret->n_transfers - w->first_transfer;
+        }
+        return 0;
+}
+
 /* ---- Apps */
 
 static const struct app_spec *find_app(const struct revision *r, const char *name) {
@@ -234,6 +261,8 @@ static int plan_fleet(struct maker *m, const struct fleet_spec *f) {
         r = plan_revision(m, before, f->revision, ret);
         if (r == 0)
                 r = plan_waves(m, f, ret);
+        if (r == 0)
+                r = plan_transfers(m, f, ret);
         m->plan->n_fleets++;
         return r;
 }
@@ -325,9 +354,9 @@ static int plan_nodes(struct maker *m) {
 
 /* ---- The whole */
 
-int plan_make_with_contents(const struct fleet_model *model, const struct plan_fleet_before *before,
-                            size_t n_before, const struct plan_node *nodes, size_t n_nodes,
-                            const struct plan_contents *contents, struct plan **ret, struct err **err) {
+int plan_make_with(const struct fleet_model *model, const struct plan_fleet_before *before, size_t n_before,
+                   const struct plan_node *nodes, size_t n_nodes, const struct plan_sources *sources,
+                   struct plan **ret, struct err **err) {
         _cleanup_(plan_freep) struct plan *p = calloc(1, sizeof *p);
         struct maker m = {.model = model, .before = before, .n_before = n_before, .plan = p, .err = err};
         int r;
@@ -335,7 +364,8 @@ int plan_make_with_contents(const struct fleet_model *model, const struct plan_f
         if (!p || !(p->arena = arena_new(0)))
                 return no_memory(&m);
         m.arena = p->arena;
-        m.source = (struct plan_source){.arena = p->arena, .model = model, .contents = contents};
+        m.source = (struct plan_source){.arena = p->arena, .model = model, .contents = sources->contents};
+        m.repository = sources->repository;
         r = gather_nodes(&m, nodes, n_nodes);
         if (r == 0)
                 r = plan_fleets(&m);
@@ -345,6 +375,13 @@ int plan_make_with_contents(const struct fleet_model *model, const struct plan_f
                 return r;
         *ret = TAKE_PTR(p);
         return 0;
+}
+
+int plan_make_with_contents(const struct fleet_model *model, const struct plan_fleet_before *before,
+                            size_t n_before, const struct plan_node *nodes, size_t n_nodes,
+                            const struct plan_contents *contents, struct plan **ret, struct err **err) {
+        return plan_make_with(model, before, n_before, nodes, n_nodes,
+                              &(struct plan_sources){.contents = contents}, ret, err);
 }
 
 int plan_make(const struct fleet_model *model, const struct plan_fleet_before *before, size_t n_before,

@@ -29,6 +29,18 @@ struct plan_wave {
         bool exact;
         const char **nodes;
         size_t n_nodes;
+        size_t first_transfer, n_transfers; /* among the fleet's */
+};
+
+struct plan_transfer { /* one artifact for one node */
+        const char *node, *artifact, *version;
+        char platform[PLATFORM_MAX];
+        enum fetch_way way;
+        int64_t bytes, bytes_whole;
+        const char *reason;
+};
+struct plan_blocked { /* a node that the revision cannot be given to */
+        const char *node, *reason;
 };
 
 struct plan_fleet {
@@ -41,6 +53,10 @@ struct plan_fleet {
         size_t n_apps;
         struct plan_wave *waves;
         size_t n_waves, n_nodes;
+        struct plan_transfer *transfers; /* by wave, then by node */
+        size_t n_transfers, cap_transfers;
+        struct plan_blocked *blocked;
+        size_t n_blocked;
 };
 
 enum plan_node_action { PLAN_NODE_MOVE, PLAN_NODE_JOIN, PLAN_NODE_LEAVE, PLAN_NODE_SETTINGS };
@@ -64,6 +80,12 @@ struct plan_source {
         const struct fleet_model *model;
         const struct plan_contents *contents; /* may be NULL */
 };
+
+/* What a node of a fleet would fetch for the revision, appended; or why it cannot have it. b: as it will be.
+ */
+int plan_transfer(struct arena *arena, const struct plan_repository *repository, const struct plan_node *now,
+                  const struct binding *b, const struct revision *revision, struct plan_fleet *fleet,
+                  struct err **err);
 
 /* All that differs between two apps; either may be NULL. -ENOMEM. */
 int plan_compare_apps(const struct plan_source *s, const struct app_spec *before,

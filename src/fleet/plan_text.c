@@ -18,6 +18,7 @@ struct writer {
         struct buf *out;
         bool colour;
         size_t width;
+        bool nodes; /* each node's artifacts one by one */
 };
 
 static const char *colour_of(char sign) {
@@ -106,6 +107,75 @@ static void write_nodes(struct writer *w, const struct plan_wave *wave, size_t i
                 buf_printf(w->out, " and %zu more", wave->n_nodes - SHOWN_NODES);
 }
 
+static const char *bytes_text(int64_t bytes, char out[24]) {
+        static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+        double n = (double)bytes;
+        size_t unit = 0;
+
+        for (; n >= 999.5 && unit + 1 < ARRAY_SIZE(units); unit++)
+                n /= 1000;
+        (void)snprintf(out, 24, unit == 0 || n >= 100 ? "%.0f %s" : "%.1f %s", n, units[unit]);
+        return out;
+}
+
+static bool same_artifact(const struct plan_transfer *a, const struct plan_transfer *b) {
+        return str_eq(a->artifact, b->artifact) && str_eq(a->version, b->version);
+}
+
+/* "artifact web 1.3.0: 11 by delta, 1 whole; 143 MB", for each artifact of the wave. */
+static void write_sums(struct writer *w, const struct plan_transfer *all, size_t n) {
+        static const char *const how[] = {[FETCH_NOTHING] = "there already",
+                                          [FETCH_DELTA] = "by delta",
+                                          [FETCH_CHUNKS] = "by chunks",
+                                          [FETCH_WHOLE] = "whole",
+                                          [FETCH_REFUSED] = "not at all"};
+        char text[24];
+
+        for (size_t i = 0; i < n; i++) {
+                size_t counts[ARRAY_SIZE(how)] = {0}, first = 0;
+                int64_t bytes = 0;
+                const char *separator = ": ";
+
+                while (!same_artifact(&all[first], &all[i]))
+                        first++;
+                if (first < i)
+                        continue; /* summed up already */
+                for (size_t j = i; j < n; j++)
+                        if (same_artifact(&all[i], &all[j])) {
+                                counts[all[j].way]++;
+                                bytes += all[j].bytes;
+                        }
+                buf_printf(w->out, "           artifact %s %s", all[i].artifact, all[i].version);
+                for (size_t k = 0; k < ARRAY_SIZE(how); k++)
+                        if (counts[k] > 0) {
+                                buf_printf(w->out, "%s%zu %s", separator, counts[k], how[k]);
+                                separator = ", ";
+                        }
+                buf_printf(w->out, "; %s to fetch\n", bytes_text(bytes, text));
+        }
+}
+
+static void write_transfers(struct writer *w, const struct plan_fleet *f, const struct plan_wave *wave) {
+        const struct plan_transfer *all = f->transfers + wave->first_transfer;
+        char text[24], whole[24];
+
+        if (!w->nodes) {
+                write_sums(w, all, wave->n_transfers);
+                return;
+        }
+        for (size_t i = 0; i < wave->n_transfers; i++)
+                buf_printf(w->out, "           %s: %s %s, %s, %s of %s: %s\n", all[i].node, all[i].artifact,
+                           all[i].version, fetch_way_name(all[i].way), bytes_text(all[i].bytes, text),
+                           bytes_text(all[i].bytes_whole, whole), all[i].reason);
+}
+
+static void write_blocked(struct writer *w, const struct plan_fleet *f) {
+        for (size_t i = 0; i < f->n_blocked && i < SHOWN_NODES; i++)
+                write_line(w, '-', "    ", "node %s waits: %s", f->blocked[i].node, f->blocked[i].reason);
+        if (f->n_blocked > SHOWN_NODES)
+                buf_printf(w->out, "      and %zu nodes more wait\n", f->n_blocked - SHOWN_NODES);
+}
+
 static void write_waves(struct writer *w, const struct plan_fleet *f) {
         size_t width = 0;
 
@@ -124,7 +194,9 @@ static void write_waves(struct writer *w, const struct plan_fleet *f) {
                            wave->n_nodes, wave->n_nodes == 1 ? " " : "s");
                 write_nodes(w, wave, strlen("      1.   1000 nodes  ") + width + (i + 1 >= 10));
                 buf_putc(w->out, '\n');
+                write_transfers(w, f, wave);
         }
+        write_blocked(w, f);
 }
 
 static void write_fleet(struct writer *w, const struct plan_fleet *f) {
@@ -164,8 +236,8 @@ static void write_node(struct writer *w, const struct plan_node_change *n) {
         }
 }
 
-void plan_format(const struct plan *p, bool colour, size_t width, struct buf *out) {
-        struct writer w = {out, colour, width};
+static void format(const struct plan *p, struct writer w) {
+        struct buf *out = w.out;
 
         if (plan_is_empty(p)) {
                 buf_puts(out, "nothing would change\n");
@@ -180,6 +252,14 @@ void plan_format(const struct plan *p, bool colour, size_t width, struct buf *ou
                 buf_putc(out, '\n');
         for (size_t i = 0; i < p->n_nodes; i++)
                 write_node(&w, &p->nodes[i]);
+}
+
+void plan_format(const struct plan *p, bool colour, size_t width, struct buf *out) {
+        format(p, (struct writer){out, colour, width, false});
+}
+
+void plan_format_nodes(const struct plan *p, bool colour, size_t width, struct buf *out) {
+        format(p, (struct writer){out, colour, width, true});
 }
 
 /* ---- JSON */
@@ -230,10 +310,35 @@ static json_t *waves_to_json(const struct plan_fleet *f) {
                 json_t *nodes = json_array();
                 for (size_t k = 0; k < f->waves[i].n_nodes; k++)
                         (void)json_array_append_new(nodes, json_string(f->waves[i].nodes[k]));
-                (void)json_array_append_new(j, json_pack("{s:s, s:b, s:o}", "name", f->waves[i].name, "exact",
-                                                         (int)f->waves[i].exact, "nodes", nodes));
+                json_t *wave = json_pack("{s:s, s:b, s:o}", "name", f->waves[i].name, "exact",
+                                         (int)f->waves[i].exact, "nodes", nodes);
+                int64_t bytes = 0;
+                for (size_t k = 0; k < f->waves[i].n_transfers; k++)
+                        bytes += f->transfers[f->waves[i].first_transfer + k].bytes;
+                if (wave && f->blocked)
+                        (void)json_object_set_new(wave, "bytes", json_integer(bytes));
+                (void)json_array_append_new(j, wave);
         }
         return j;
+}
+
+static void add_transfers(json_t *fleet, const struct plan_fleet *f) {
+        json_t *transfers = json_array(), *blocked = json_array();
+
+        for (size_t i = 0; i < f->n_transfers; i++) {
+                const struct plan_transfer *t = &f->transfers[i];
+                (void)json_array_append_new(transfers,
+                                            json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "node",
+                                                      t->node, "artifact", t->artifact, "version", t->version,
+                                                      "platform", t->platform, "way", fetch_way_name(t->way),
+                                                      "bytes", (json_int_t)t->bytes, "bytesWhole",
+                                                      (json_int_t)t->bytes_whole, "reason", t->reason));
+        }
+        for (size_t i = 0; i < f->n_blocked; i++)
+                (void)json_array_append_new(blocked, json_pack("{s:s, s:s}", "node", f->blocked[i].node,
+                                                               "reason", f->blocked[i].reason));
+        (void)json_object_set_new(fleet, "transfers", transfers);
+        (void)json_object_set_new(fleet, "blocked", blocked);
 }
 
 json_t *plan_to_json(const struct plan *p) {
@@ -241,13 +346,14 @@ json_t *plan_to_json(const struct plan *p) {
 
         for (size_t i = 0; i < p->n_fleets; i++) {
                 const struct plan_fleet *f = &p->fleets[i];
-                (void)json_array_append_new(
-                        fleets,
-                        json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", f->name, "action",
-                                  plan_action_names[f->action], "before", text_or_null(f->before), "after",
-                                  text_or_null(f->after), "rollout", text_or_null(f->rollout), "variables",
-                                  changes_to_json(&f->variables), "apps", apps_to_json(f), "waves",
-                                  waves_to_json(f)));
+                json_t *fleet = json_pack(
+                        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name", f->name, "action",
+                        plan_action_names[f->action], "before", text_or_null(f->before), "after",
+                        text_or_null(f->after), "rollout", text_or_null(f->rollout), "variables",
+                        changes_to_json(&f->variables), "apps", apps_to_json(f), "waves", waves_to_json(f));
+                if (fleet && f->blocked)
+                        add_transfers(fleet, f);
+                (void)json_array_append_new(fleets, fleet);
         }
         for (size_t i = 0; i < p->n_nodes; i++)
                 (void)json_array_append_new(

@@ -245,6 +245,74 @@ static void test_artifacts(void **state) {
         fleet_model_free(after);
 }
 
+static bool some_offer(void *arg, const struct artifact *a, struct fetch_offer *ret) {
+        static const struct fetch_delta deltas[] = {
+                {.from = "1111111111111111111111111111111111111111111111111111111111111111",
+                 .length = 2200000}};
+        (*(int *)arg)++;
+        *ret = (struct fetch_offer){.deltas = deltas, .n_deltas = 1};
+        return str_eq(a->platform, "linux/amd64");
+}
+
+static void test_transfers(void **state) {
+        struct variant v = BASE;
+        static struct pair shop[] = {{"canary", "true"}, {"role", "shop"}};
+        static const char *const old[] = {"1111111111111111111111111111111111111111111111111111111111111111"};
+        static const char *const new[] = {"2222222222222222222222222222222222222222222222222222222222222222"};
+        int asked = 0;
+        v.command = "[bin/till]\n  artifacts: [{name: till, version: \"1.3.0\"}]";
+        struct fleet_model *after = compile(&v);
+        struct catalog *c = catalog_new();
+        _cleanup_json_ json_t *custom = NULL;
+        static const char text[] =
+                "{\"skerry\":{\"kind\":\"artifact\",\"name\":\"till\",\"version\":\"1.3.0\",\"platform\":"
+                "\"linux/amd64\",\"type\":\"tree\",\"releaseCounter\":1}}";
+        assert_int_equal(json_decode(text, strlen(text), &custom, NULL), 0);
+        assert_int_equal(catalog_add(c, "artifacts/till/1.3.0/linux-amd64", 30000000, new[0], custom, NULL),
+                         0);
+        catalog_seal(c);
+        const struct plan_repository repository = {c, some_offer, &asked};
+        const struct plan_node nodes[] = {
+                {.name = "n1", .labels = {shop, 2}, .platform = "linux/amd64", .seeds = old, .n_seeds = 1},
+                {.name = "n2", .labels = {shop + 1, 1}, .platform = "linux/amd64"},
+                {.name = "n3", .labels = {shop, 2}, .platform = "linux/amd64", .seeds = new, .n_seeds = 1},
+                {.name = "n4", .labels = {shop, 2}, .platform = "linux/riscv64"},
+                {.name = "n5", .labels = {shop, 2}},
+        };
+        struct plan *p = NULL;
+        assert_int_equal(plan_make_with(after, NULL, 0, nodes, 5,
+                                        &(struct plan_sources){.repository = &repository}, &p, NULL),
+                         0);
+        assert_plan(p, "+ fleet shops: revision #\n"
+                       "    + variable greeting: Moin\n"
+                       "    + app till (process)\n"
+                       "    + app web (podman)\n"
+                       "    5 nodes in 2 waves, rollout careful\n"
+                       "      1. canary     4 nodes  n1, n3, n4, n5\n"
+                       "           artifact till 1.3.0: 1 there already, 1 by delta; 2.2 MB to fetch\n"
+                       "      2. some       1 node   n2\n"
+                       "           artifact till 1.3.0: 1 whole; 30.0 MB to fetch\n"
+                       "    - node n4 waits: no artifact till:1.3.0 for linux/riscv64; there is linux/amd64\n"
+                       "    - node n5 waits: it has not said yet what platform it is, so artifact till:1.3.0 "
+                       "cannot be chosen\n");
+        _cleanup_(buf_done) struct buf each = BUF_INIT;
+        plan_format_nodes(p, false, 0, &each);
+        assert_non_null(strstr(buf_str(&each), "n1: till 1.3.0, delta, 2.2 MB of 30.0 MB: "));
+        _cleanup_json_ json_t *j = plan_to_json(p);
+        const json_t *fleet = json_array_get(json_object_get(j, "fleets"), 0),
+                     *transfers = json_object_get(fleet, "transfers");
+        assert_int_equal(json_array_size(transfers), 3);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(transfers, 0), "way")), "delta");
+        assert_int_equal(json_array_size(json_object_get(fleet, "blocked")), 2);
+        assert_int_equal(json_integer_value(json_object_get(
+                                 json_array_get(json_object_get(fleet, "waves"), 0), "bytes")),
+                         2200000);
+        assert_true(asked > 0);
+        plan_free(p);
+        catalog_unref(c);
+        fleet_model_free(after);
+}
+
 static void test_nodes_move(void **state) {
         struct variant v = BASE;
         v.more = "---\n"
@@ -381,6 +449,7 @@ int main(void) {
                 cmocka_unit_test(test_fields_and_files),
                 cmocka_unit_test(test_manifests),
                 cmocka_unit_test(test_artifacts),
+                cmocka_unit_test(test_transfers),
                 cmocka_unit_test(test_nodes_move),
                 cmocka_unit_test(test_long_lines),
                 cmocka_unit_test(test_limits_are_not_exact),
