@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/artifact_service.h"
 #include "agent/assignment.h"
 #include "agent/drift.h"
 #include "agent/driver/cgroup.h"
@@ -37,6 +38,7 @@ struct agent {
         struct loop *loop;
         struct root_dir *sysroot;
         struct object_store *objects;
+        struct artifact_service *artifacts;
         struct ledger *ledger;
         struct drift *drift;
         struct cgroup *cgroup;
@@ -93,6 +95,9 @@ static json_t *make_status(const struct agent *a) {
 }
 
 static void gone_quiet(void *arg) {
+        struct agent *a = arg;
+        if (a->reconcile && !reconcile_is_fetching(a->reconcile))
+                artifact_service_rest(a->artifacts);
         memory_give_back();
 }
 
@@ -192,6 +197,7 @@ static void keep_assignment(struct agent *a, struct assignment *verified) {
                  fresh->commit, "target", fresh->revision, NULL);
         assignment_free(a->held);
         a->held = TAKE_PTR(fresh);
+        repository_saw_time(artifact_service_repository(a->artifacts), a->held->issued_at);
         reconcile_assign(a->reconcile, a->held);
 }
 
@@ -224,8 +230,11 @@ static void take_bundle(struct agent *a, const json_t *event) {
                 log_warning("a trust bundle was not taken", "error", err_message(err), NULL);
                 return;
         }
-        if (identity_bundle(a->identity)->sequence != before)
-                log_info("trust bundle updated", NULL);
+        if (identity_bundle(a->identity)->sequence == before)
+                return;
+        log_info("trust bundle updated", NULL);
+        artifact_service_take_bundle(a->artifacts, identity_bundle(a->identity));
+        reconcile_online(a->reconcile); /* what was not trusted may be now */
 }
 
 static void take_renew(struct agent *a, const json_t *event) {
@@ -359,6 +368,7 @@ static int make_reconciler(struct agent *a, struct err **err) {
                 .state = s->state,
                 .node = a->node,
                 .objects = a->objects,
+                .artifacts = artifact_service_store(a->artifacts),
                 .ledger = a->ledger,
                 .drift = a->drift,
                 .cgroup = a->cgroup,
@@ -374,12 +384,13 @@ static int make_reconciler(struct agent *a, struct err **err) {
         struct reconcile_host host = {
                 .driver = &a->driver_host,
                 .health = &a->health_host,
-                .fetch = {.loop = a->loop, .objects = a->objects, .edge = find_edge, .arg = a},
+                .delivery = {.fetch = {.loop = a->loop, .objects = a->objects, .edge = find_edge, .arg = a}},
                 .ledger = a->ledger,
                 .check_interval_ms = s->check_interval,
                 .changed = report_changed,
                 .arg = a,
         };
+        artifact_service_fill(a->artifacts, &host.delivery);
         return reconcile_new(&host, &a->reconcile, err);
 }
 
@@ -404,7 +415,7 @@ static int agent_open(struct agent *a, const struct agent_settings *s, struct er
         (void)loop_on_signals(a->loop, on_signal, a);
         a->started_at = clock_mono_ms(loop_clock(a->loop));
         open_cgroup(a);
-        return 0;
+        return artifact_service_new(a->loop, s, &(struct repository_edge){find_edge, a}, &a->artifacts, err);
 }
 
 static void agent_close(struct agent *a) {
@@ -427,7 +438,9 @@ static void agent_close(struct agent *a) {
                 loop_timer_free(a->quiet);
         if (a->store_again)
                 loop_timer_free(a->store_again);
+        artifact_service_stop(a->artifacts);
         loop_free(a->loop);
+        artifact_service_free(a->artifacts);
         identity_free(a->identity);
         edge_address_free(a->edge);
         assignment_free(a->held);
@@ -450,6 +463,8 @@ static int start_reconciling(struct agent *a, struct err **err) {
         int r = make_reconciler(a, err);
         if (r < 0)
                 return r;
+        if (a->held)
+                repository_saw_time(artifact_service_repository(a->artifacts), a->held->issued_at);
         log_context_set("node", a->node);
         a->reconciling = true;
         reconcile_start(a->reconcile, a->held);
@@ -500,6 +515,7 @@ static int become(struct agent *a, struct identity *identity, struct err **err) 
                 return err_set(err, EINVAL,
                                "the state folder holds the work of node %s, the identity is %s's", a->node,
                                identity_name(identity));
+        artifact_service_take_bundle(a->artifacts, identity_bundle(identity));
         return 0;
 }
 

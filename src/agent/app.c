@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/driver/artifacts.h"
 #include "base/random.h"
 #include "base/str.h"
 
-#define APP_PARTS_MAX 2
+#define APP_PARTS_MAX 3
 /* A process without checks is taken as running when it has stayed up this long. */
 #define APP_SETTLE_MS 250
 #define APP_BACKOFF_MS 1000
@@ -26,8 +27,9 @@ struct app {
         enum app_driver kind;
         struct desired *desired;
         const struct unit *unit;
-        struct driver_part *parts[APP_PARTS_MAX]; /* files, then what runs */
+        struct driver_part *parts[APP_PARTS_MAX]; /* files, artifacts where there are some, what runs */
         size_t n_parts;
+        size_t runner;                                    /* the part of what runs; 0: nothing does */
         char trouble[APP_PARTS_MAX][APP_MESSAGE_MAX / 2]; /* what is wrong with a part; "" when well */
 
         enum app_state state;
@@ -80,7 +82,7 @@ static msec_t now_ms(const struct app *a) {
 }
 
 static bool runs_something(const struct app *a) {
-        return a->n_parts > 1;
+        return a->runner > 0;
 }
 
 static bool is_settled_state(enum app_state s) {
@@ -131,8 +133,12 @@ static int make(const struct app_host *host, const struct driver_app *what, enum
         if (!driver)
                 return err_set(err, EINVAL, "app %s: this agent has no driver for it", what->name);
         r = add_part(a, &files_driver, what, err);
-        if (r == 0 && driver != &files_driver)
+        if (r == 0 && artifacts_are_shown(what->unit))
+                r = add_part(a, &artifacts_driver, what, err);
+        if (r == 0 && driver != &files_driver) {
+                a->runner = a->n_parts;
                 r = add_part(a, driver, what, err);
+        }
         if (r == 0 && a->unit)
                 r = health_new(host->health, a->desired, a->unit, on_health, a, &a->health, err);
         if (r < 0)
@@ -188,7 +194,7 @@ static bool is_up(const struct app *a) {
 /* Why it is not well, in words. */
 static void describe(const struct app *a, char *out, size_t size) {
         char check[320], line[256] = "";
-        const struct driver_part *p = runs_something(a) ? a->parts[1] : NULL;
+        const struct driver_part *p = runs_something(a) ? a->parts[a->runner] : NULL;
 
         for (size_t i = 0; i < a->n_parts; i++)
                 if (*a->trouble[i]) {
@@ -197,7 +203,7 @@ static void describe(const struct app *a, char *out, size_t size) {
                 }
         health_describe(a->health, check, sizeof(check));
         if (p && p->driver->last_output)
-                p->driver->last_output(a->parts[1], line, sizeof(line));
+                p->driver->last_output(a->parts[a->runner], line, sizeof(line));
         (void)snprintf(out, size, "%s%s%s", *check ? check : "it does not stay up",
                        *line ? "; last output: " : "", line);
 }
@@ -347,7 +353,7 @@ static void after_restart(struct app *a) {
 }
 
 static void after_check(struct app *a) {
-        if (runs_something(a) && *a->trouble[1] && !a->completed) {
+        if (runs_something(a) && *a->trouble[a->runner] && !a->completed) {
                 /* Gone without an event: the same as if it had told us. */
                 a->running = false;
                 if (app_state_is_well(a->state))
@@ -515,7 +521,8 @@ static void part_ended(struct app *a, const struct driver_event *e) {
                 judge(a);
                 return;
         }
-        (void)snprintf(a->trouble[1], sizeof(a->trouble[1]), "%s", e->message ? e->message : "it ended");
+        (void)snprintf(a->trouble[a->runner], sizeof(a->trouble[a->runner]), "%s",
+                       e->message ? e->message : "it ended");
         if (app_state_is_well(a->state))
                 a->drift_corrected++; /* a dead process, and it is put back */
         health_stop(a->health);
@@ -523,7 +530,7 @@ static void part_ended(struct app *a, const struct driver_event *e) {
         if (policy != RESTART_NEVER)
                 retry_later(a, false);
         else if (a->state == APP_CONFIRMING)
-                fail(a, a->trouble[1]);
+                fail(a, a->trouble[a->runner]);
 }
 
 static void part_event(void *arg, const struct driver_event *e) {

@@ -274,6 +274,21 @@ bool artifact_store_is_held(const struct artifact_store *s, const char *target, 
         return name && (strv_has(s->running, name) || strv_has(s->previous, name));
 }
 
+static bool image_in(const struct artifact_store *s, char *const *names, const char *reference) {
+        for (size_t i = 0; names && names[i]; i++) {
+                const struct entry *e = table_get(s->entries, names[i]);
+                _cleanup_(x_freep) char *image =
+                        e ? str_format("localhost/%s:%s", e->artifact->name, e->artifact->version) : NULL;
+                if (image && str_eq(image, reference))
+                        return true;
+        }
+        return false;
+}
+
+bool artifact_store_holds_image(const struct artifact_store *s, const char *reference) {
+        return image_in(s, s->running, reference) || image_in(s, s->previous, reference);
+}
+
 /* ---- opening */
 
 /* Calls fn for every name in a folder of the state. */

@@ -56,6 +56,9 @@ int artifact_store_set_running(struct artifact_store *s, char *const *names, str
 bool artifact_store_is_held(const struct artifact_store *s, const char *target, const char *sha256);
 bool artifact_store_is_running(const struct artifact_store *s, const char *target, const char *sha256);
 
+/* Is "localhost/<name>:<version>" of one that is running or previous? */
+bool artifact_store_holds_image(const struct artifact_store *s, const char *reference);
+
 /* ---- payloads (any thread, but for seeds) */
 
 /* The payload is there with this length. */

@@ -66,8 +66,12 @@ int bundle_from_json(const json_t *j, struct bundle **ret, struct err **err) {
         r = read_keys(keys, &b->keys, err);
         if (r < 0)
                 return r;
-        b->document = json_pack("{s:s, s:I, s:s, s:O}", "trustDomain", domain, "sequence",
-                                (json_int_t)sequence, "roots", roots, "assignmentKeys", keys);
+        const json_t *repository = json_object_get(j, "repository");
+        if (repository && !json_is_null(repository) && !json_is_object(repository))
+                return err_set(err, EINVAL, "bundle: repository: expected an object");
+        b->document = json_pack("{s:s, s:I, s:s, s:O, s:O*}", "trustDomain", domain, "sequence",
+                                (json_int_t)sequence, "roots", roots, "assignmentKeys", keys, "repository",
+                                json_is_object(repository) ? repository : NULL);
         if (!b->document)
                 return err_set_errno(err, ENOMEM, "bundle");
         b->trust_domain = json_string_value(json_object_get(b->document, "trustDomain"));

@@ -14,7 +14,7 @@ struct bundle {
         int64_t sequence;
         const char *roots;  /* PEM */
         struct table *keys; /* key id -> struct key, public */
-        json_t *document;
+        json_t *document;   /* with `repository`, where there is one: a TUF root and how far it is trusted */
 };
 
 /* Checks shape and limits and reads the keys; members it does not know are left out of the document that

@@ -178,13 +178,13 @@ static int check_whole(struct download *d) {
 
 /* Once, with the first bytes. */
 static int check_head(struct download *d, const char *p, size_t n) {
-        const char *etag = http_call_header(d->call, "ETag");
         d->head_seen = true;
         if (looks_like_page(http_call_header(d->call, "Content-Type"), p, n))
                 return reject(
                         d, -EBADMSG,
                         "the answer is a web page and not ours: is there a captive portal or a proxy in "
                         "between?");
+        const char *etag = http_call_header(d->call, "ETag");
         if (d->etag && d->etag_source == d->source && etag && !str_eq(d->etag, etag) &&
             d->at > d->request.offset)
                 return reject(d, -ESTALE, "the file changed on the server while it was fetched");

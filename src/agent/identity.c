@@ -10,7 +10,7 @@
 #include "crypto/spiffe_id.h"
 
 #define IDENTITY_FILE_MAX (CERT_PEM_MAX + 16384)
-#define BUNDLE_FILE_MAX ((size_t)512 << 10)
+#define BUNDLE_FILE_MAX ((size_t)2 << 20) /* a TUF root may be in it */
 
 struct identity {
         char *folder;

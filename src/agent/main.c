@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/artifact_store.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -60,6 +61,24 @@
                 OPTION("podman-image-store", OPTION_STRING, podman_image_store, "DIR", NULL,                 \
                        "A further, read-only store of images, which agents may share")
 
+#define OPTIONS_REPOSITORY                                                                                   \
+        {.name = "repository-root",                                                                          \
+         .type = OPTION_STRING,                                                                              \
+         .offset = offsetof(struct agent_settings, repository_root),                                         \
+         .argument = "FILE",                                                                                 \
+         .help = "Root of the artifact repository (TUF root.json), instead of the server's word",            \
+         .choices = "file"},                                                                                 \
+                {.name = "trust",                                                                            \
+                 .type = OPTION_CHOICE,                                                                      \
+                 .offset = offsetof(struct agent_settings, trust),                                           \
+                 .argument = "WHOM",                                                                         \
+                 .choices = "server,release-key",                                                            \
+                 .help = "Who may make revisions: the server, or only who holds a release key (default: as " \
+                         "the server says, and never less than it said before)"},                            \
+                OPTION("artifact-budget", OPTION_STRING, artifact_budget, "SIZE", ARTIFACT_BUDGET_DEFAULT,   \
+                       "Disk for artifacts, in bytes (2G) or percent; what runs, and what ran before, is "   \
+                       "always kept")
+
 static const struct option_spec run_options[] = {
         OPTION_SERVER,
         OPTION_TOKEN,
@@ -70,6 +89,11 @@ static const struct option_spec run_options[] = {
                "Time between full checks for drift"),
         OPTION("heartbeat", OPTION_DURATION, heartbeat, "TIME", "240s",
                "Time between signs of life to ask the edge for"),
+        OPTIONS_REPOSITORY,
+        OPTION("mirror", OPTION_STRINGS, mirrors, "URL", NULL,
+               "Where artifacts are to be had when the edge has none; may be given again"),
+        OPTION("never-full", OPTION_BOOL, never_full, NULL, NULL,
+               "Metered link: artifacts come as differences or not at all"),
         OPTIONS_PODMAN,
         {.name = "log-level",
          .type = OPTION_CHOICE,
@@ -203,6 +227,9 @@ static const struct program_spec program = {
         .environment_prefix = "SKERRY_AGENT",
         .man_files =
                 "/var/lib/skerry-agent/identity\tKey, certificate and trust bundle.\n"
+                "/var/lib/skerry-agent/artifacts\tPayloads of artifacts; beside them trees, files and what "
+                "is being fetched.\n"
+                "/var/lib/skerry-agent/repository\tTrusted metadata of the artifact repository.\n"
                 "/var/lib/skerry-agent/ledger.json\tWhat is applied, and what can be gone back to.\n"
                 "/var/lib/skerry-agent/logs\tWhat apps of the process driver print.\n"
                 "/var/lib/skerry-agent/status.json\tThe node's state, as 'skerry-agent status' shows it.",

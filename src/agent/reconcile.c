@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/driver/podman_images.h"
 #include "agent/planner.h"
+#include "agent/reconcile_internal.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -13,37 +15,6 @@
 #define RECONCILE_PAUSE_MS 5000
 /* A target under which the agent itself was stopped this often is not trusted any more. */
 #define RECONCILE_ATTEMPTS_MAX 3
-
-struct reconcile {
-        struct reconcile_host host;
-        struct app_host app_host;
-        int64_t assignment;    /* version */
-        char target[65];       /* revision the assignment names, "" for none */
-        struct source *wanted; /* being fetched for it */
-        struct fetch *fetch;
-        char *fetch_message;
-        struct desired *goal;
-        bool going_back;
-        char *goal_problem; /* why the goal cannot be worked towards */
-        struct table *apps; /* name -> struct app */
-        struct loop_timer *plan;
-        bool paused;
-        bool converged, at_goal;
-        int64_t drift_of_removed;
-        bool stopping;
-        void (*stopped)(void *arg, const char *problem);
-        void *stopped_arg;
-};
-
-static const char *const state_names[] = {
-        [NODE_DOWNLOADING] = "Downloading", [NODE_STAGED] = "Staged",   [NODE_APPLYING] = "Applying",
-        [NODE_CONFIRMING] = "Confirming",   [NODE_HEALTHY] = "Healthy", [NODE_FAILED] = "Failed",
-        [NODE_ROLLED_BACK] = "RolledBack",
-};
-
-const char *node_state_name(enum node_state s) {
-        return (unsigned)s < ARRAY_SIZE(state_names) ? state_names[s] : "Failed";
-}
 
 static void replan(void *arg);
 
@@ -100,10 +71,6 @@ static void destroy_app(void *value) {
         app_free(value);
 }
 
-static struct app *find_app(const struct reconcile *r, const char *name) {
-        return table_get(r->apps, name);
-}
-
 /* Is this app object of the version that the ledger has on record? */
 static bool is_in_hand(const struct app *a, const struct ledger_app *record) {
         return a && app_unit(a) && app_state(a) != APP_PENDING && str_eq(app_unit(a)->digest, record->digest);
@@ -121,15 +88,6 @@ static void drop_removed(struct reconcile *r) {
 }
 
 /* ---- the goal */
-
-static bool is_excluded(const struct reconcile *r, const char *name) {
-        const struct ledger_failure *f = ledger_failure(r->host.ledger);
-        return r->going_back && f && !ledger_stable(r->host.ledger) && f->apps && strv_has(f->apps, name);
-}
-
-static bool is_forward(const struct reconcile *r) {
-        return ledger_target(r->host.ledger) != NULL;
-}
 
 /* Sets the goal by what the ledger says. */
 static void choose_goal(struct reconcile *r) {
@@ -180,9 +138,9 @@ static char **failed_apps(const struct reconcile *r, char *reason, size_t size) 
         char **names = NULL;
         for (size_t i = 0; i < r->goal->n_units; i++) {
                 const struct unit *u = &r->goal->units[i];
-                const struct app *a = find_app(r, u->spec->name);
+                const struct app *a = reconcile_find_app(r, u->spec->name);
                 if (!a || app_state(a) != APP_FAILED || !app_unit(a) ||
-                    !str_eq(app_unit(a)->digest, u->digest) || is_excluded(r, u->spec->name))
+                    !str_eq(app_unit(a)->digest, u->digest) || reconcile_is_excluded(r, u->spec->name))
                         continue;
                 if (!names)
                         (void)snprintf(reason, size, "app %s: %s", u->spec->name, app_message(a));
@@ -195,7 +153,7 @@ static char **failed_apps(const struct reconcile *r, char *reason, size_t size) 
 /* True when the goal changed. */
 static bool handle_failures(struct reconcile *r) {
         char reason[APP_MESSAGE_MAX + 80];
-        if (is_forward(r)) {
+        if (reconcile_is_forward(r)) {
                 _cleanup_(strv_freep) char **names = failed_apps(r, reason, sizeof(reason));
                 if (!names)
                         return false;
@@ -240,7 +198,7 @@ static int look(const struct reconcile *r, struct view *v) {
         if (!v->apps || !v->units || !v->actions)
                 return -ENOMEM;
         for (size_t i = 0; ledger_next_app(l, &i, &record);) {
-                const struct app *a = find_app(r, record->name);
+                const struct app *a = reconcile_find_app(r, record->name);
                 bool in_hand = is_in_hand(a, record);
                 v->apps[v->n_apps++] = (struct planner_app){
                         .name = record->name,
@@ -260,7 +218,7 @@ static int look(const struct reconcile *r, struct view *v) {
                                                     .digest = u->digest,
                                                     .driver = u->spec->driver,
                                                     .depends_on = (const char *const *)u->spec->depends_on,
-                                                    .excluded = is_excluded(r, u->spec->name)};
+                                                    .excluded = reconcile_is_excluded(r, u->spec->name)};
         }
         return planner_plan(v->apps, v->n_apps, v->units, v->n_units, r->going_back, v->actions,
                             &v->n_actions);
@@ -282,7 +240,7 @@ static int intend(struct reconcile *r, const struct action *action) {
 }
 
 static int replace_app(struct reconcile *r, const char *name, struct app *fresh) {
-        const struct app *before = find_app(r, name);
+        const struct app *before = reconcile_find_app(r, name);
         if (before)
                 app_take_counters(fresh, before);
         int rc = table_set(r->apps, name, fresh); /* frees the one before */
@@ -292,7 +250,7 @@ static int replace_app(struct reconcile *r, const char *name, struct app *fresh)
 }
 
 static int act(struct reconcile *r, const struct action *action, struct err **err) {
-        struct app *a = find_app(r, action->app);
+        struct app *a = reconcile_find_app(r, action->app);
         int rc;
 
         log_info("acting on an app", "app", action->app, "action", action_kind_name(action->kind), NULL);
@@ -354,8 +312,8 @@ static void carry_out(struct reconcile *r, const struct view *v) {
 static bool all_well(const struct reconcile *r) {
         for (size_t i = 0; i < r->goal->n_units; i++) {
                 const struct unit *u = &r->goal->units[i];
-                const struct app *a = find_app(r, u->spec->name);
-                if (is_excluded(r, u->spec->name))
+                const struct app *a = reconcile_find_app(r, u->spec->name);
+                if (reconcile_is_excluded(r, u->spec->name))
                         continue;
                 if (!a || !app_unit(a) || !str_eq(app_unit(a)->digest, u->digest) ||
                     !app_state_is_well(app_state(a)))
@@ -394,9 +352,75 @@ static void sweep_objects(struct reconcile *r) {
                 (void)object_store_sweep(r->host.driver->objects, is_kept, keep, NULL, NULL);
 }
 
+/* ---- artifacts */
+
+static void keep_artifacts(void *arg, const struct source *s) {
+        struct table *keep = arg;
+        const json_t *item;
+        size_t i;
+        json_array_foreach (s->artifacts, i, item) {
+                const char *digest = json_string_value(json_object_get(item, "sha256"));
+                if (digest)
+                        (void)table_set(keep, digest, keep);
+        }
+}
+
+/* Removes payloads that nothing names, as far as the budget asks; all: as many as there are. */
+static size_t sweep_artifacts(struct reconcile *r, bool all) {
+        _cleanup_(table_freep) struct table *keep = table_new(NULL);
+        _cleanup_(err_freep) struct err *err = NULL;
+        size_t removed = 0;
+        if (!keep || !r->host.delivery.artifacts)
+                return 0;
+        ledger_sources(r->host.ledger, keep_artifacts, keep);
+        if (r->wanted)
+                keep_artifacts(keep, r->wanted);
+        if (artifact_store_sweep(r->host.delivery.artifacts, is_kept, keep, all, &removed, &err) < 0)
+                log_warning("artifacts could not be tidied", "error", err_message(err), NULL);
+        return removed;
+}
+
+static bool make_room(void *arg) {
+        return sweep_artifacts(arg, true) > 0;
+}
+
+static void images_tidied(void *arg, int error, const char *message) {
+        struct reconcile *r = arg;
+        if (error < 0)
+                log_debug("images could not be tidied", "error", message, NULL);
+        r->tidying = podman_images_free(r->tidying);
+}
+
+static void tidy_images(struct reconcile *r) {
+        if (!r->tidying)
+                (void)podman_images_tidy(r->host.driver, images_tidied, r, &r->tidying, NULL);
+}
+
+/* What runs was seen well: it is held, and the one before it too. */
+static void confirm_artifacts(struct reconcile *r) {
+        const struct delivery_host *host = &r->host.delivery;
+        _cleanup_(strv_freep) char **names = NULL;
+        _cleanup_(err_freep) struct err *err = NULL;
+        const json_t *artifacts = r->goal->source->artifacts, *item;
+        size_t i;
+        if (!host->artifacts)
+                return;
+        json_array_foreach (artifacts, i, item) {
+                _cleanup_(x_freep) char *name =
+                        str_format("%s %s", json_string_value(json_object_get(item, "sha256")),
+                                   json_string_value(json_object_get(item, "target")));
+                if (!name || strv_push(&names, name) < 0)
+                        return;
+        }
+        if (artifact_store_set_running(host->artifacts, names, &err) < 0)
+                log_warning("artifacts could not be written down", "error", err_message(err), NULL);
+        if (host->repository)
+                repository_confirm(host->repository, artifacts);
+}
+
 /* Nothing is left to do. */
 static void arrive(struct reconcile *r) {
-        bool forward = is_forward(r);
+        bool forward = reconcile_is_forward(r);
         if (r->at_goal && !forward)
                 return;
         r->at_goal = r->converged = true;
@@ -405,14 +429,19 @@ static void arrive(struct reconcile *r) {
                 log_info("revision is healthy", "goal", r->goal->source->revision, NULL);
         }
         for (size_t i = 0; i < r->goal->n_units; i++) {
-                struct app *a = find_app(r, r->goal->units[i].spec->name);
+                struct app *a = reconcile_find_app(r, r->goal->units[i].spec->name);
                 /* What was rolled back earlier and is part of a healthy revision now is simply healthy. */
                 if (a && !r->going_back)
                         app_settle_as(a, false, NULL);
         }
         ledger_prune_sources(r->host.ledger);
-        if (save(r) && !r->fetch)
+        if (!r->going_back)
+                confirm_artifacts(r);
+        if (save(r) && !r->delivery) {
                 sweep_objects(r);
+                (void)sweep_artifacts(r, false);
+                tidy_images(r);
+        }
         tell(r);
 }
 
@@ -461,31 +490,44 @@ static void begin(struct reconcile *r, const struct source *s) {
         tell(r);
 }
 
-static void fetch_ended(struct reconcile *r) {
-        r->fetch = fetch_free(r->fetch);
-        (void)str_replace(&r->fetch_message, NULL);
+static void delivery_ended(struct reconcile *r) {
+        r->delivery = delivery_free(r->delivery);
+        r->refused = false;
+        (void)str_replace(&r->delivery_message, NULL);
 }
 
-static void fetch_ready(void *arg) {
+static void delivery_ready(void *arg) {
         struct reconcile *r = arg;
         _cleanup_(source_freep) struct source *s = TAKE_PTR(r->wanted);
-        fetch_ended(r);
+        delivery_free(r->delivered);
+        r->delivered = TAKE_PTR(r->delivery);
+        delivery_ended(r);
         if (s)
                 begin(r, s);
 }
 
-static void fetch_delayed(void *arg, const char *message) {
+static void delivery_delayed(void *arg, const char *message, bool refused) {
         struct reconcile *r = arg;
-        (void)str_replace(&r->fetch_message, message);
-        log_debug("fetch is delayed", "error", message, NULL);
+        if (refused && !r->refused)
+                log_warning("the assignment is not carried out", "reason", message, NULL);
+        else if (!str_eq(message, r->delivery_message))
+                log_info("waiting for what was assigned", "reason", message, NULL);
+        r->refused = refused;
+        (void)str_replace(&r->delivery_message, message);
         tell(r);
 }
 
-static void fetch_failed(void *arg, const char *message) {
+static void delivery_changed(void *arg) {
+        struct reconcile *r = arg;
+        (void)str_replace(&r->delivery_message, NULL);
+        tell(r);
+}
+
+static void delivery_failed(void *arg, const char *message) {
         struct reconcile *r = arg;
         _cleanup_(source_freep) struct source *s = TAKE_PTR(r->wanted);
         _cleanup_(x_freep) char *reason = str_dup(message);
-        fetch_ended(r);
+        delivery_ended(r);
         if (!s || ledger_begin(r->host.ledger, s, r->assignment) < 0)
                 return;
         fail_target(r, reason ? reason : "out of memory", NULL);
@@ -493,18 +535,25 @@ static void fetch_failed(void *arg, const char *message) {
         tell(r);
 }
 
-static void start_fetch(struct reconcile *r, struct source *s) {
+static void start_delivery(struct reconcile *r, struct source *s) {
         _cleanup_(err_freep) struct err *err = NULL;
-        struct fetch_listener listener = {
-                .ready = fetch_ready, .delayed = fetch_delayed, .failed = fetch_failed, .arg = r};
-        fetch_ended(r);
+        struct delivery_listener listener = {.ready = delivery_ready,
+                                             .delayed = delivery_delayed,
+                                             .failed = delivery_failed,
+                                             .changed = delivery_changed,
+                                             .arg = r};
+        struct delivery_host host = r->host.delivery;
+        host.node = r->host.driver->node;
+        host.artifact.make_room = make_room;
+        host.artifact.arg = r;
+        delivery_ended(r);
         source_free(r->wanted);
         r->wanted = s;
-        if (fetch_new(&r->host.fetch, s, &listener, &r->fetch, &err) < 0)
+        if (delivery_new(&host, s, &listener, &r->delivery, &err) < 0)
                 log_error("cannot fetch", "error", err_message(err), NULL);
 }
 
-/* Where the ledger knows this source already, nothing is to be fetched. */
+/* Where the ledger knows this source already, and its payloads are there, nothing is to be fetched. */
 static bool is_known(const struct reconcile *r, const struct source *s, int64_t version, bool starting) {
         const struct ledger *l = r->host.ledger;
         const struct source *target = ledger_target(l), *stable = ledger_stable(l);
@@ -512,6 +561,8 @@ static bool is_known(const struct reconcile *r, const struct source *s, int64_t 
 
         if (f && str_eq(f->source, s->id) && f->assignment == version)
                 return true; /* tried, and not again */
+        if (!delivery_has_artifacts(&r->host.delivery, s))
+                return false;
         if (target)
                 return str_eq(target->id, s->id) && (starting || r->goal);
         return !f && stable && str_eq(stable->id, s->id) && (starting || r->goal);
@@ -527,21 +578,21 @@ static void take(struct reconcile *r, const struct assignment *a, bool starting)
         log_context_set("rollout", a->rollout);
         if (!a->revision) {
                 /* No fleet selects the node: it keeps what it runs. */
-                fetch_ended(r);
+                delivery_ended(r);
                 r->wanted = source_free(r->wanted);
                 return;
         }
-        if (source_make(a->revision, a->labels, a->variables, &s, &err) < 0) {
+        if (source_make_with(a->revision, a->labels, a->variables, a->artifacts, &s, &err) < 0) {
                 log_error("assignment cannot be used", "error", err_message(err), NULL);
                 return;
         }
         if (is_known(r, s, a->version, starting)) {
-                fetch_ended(r);
+                delivery_ended(r);
                 r->wanted = source_free(r->wanted);
                 source_free(s);
                 return;
         }
-        start_fetch(r, s);
+        start_delivery(r, s);
 }
 
 void reconcile_assign(struct reconcile *r, const struct assignment *a) {
@@ -568,19 +619,19 @@ void reconcile_start(struct reconcile *r, const struct assignment *held) {
                 (void)save(r);
         }
         choose_goal(r);
-        if (!r->goal && !r->fetch) {
-                /* What the ledger wants is damaged or gone from the object store: have it again. */
+        if (!r->delivery && (!r->goal || !delivery_has_artifacts(&r->host.delivery, r->goal->source))) {
+                /* What the ledger wants is damaged or gone from the state folder: have it again. */
                 const struct source *lost = ledger_target(l) ? ledger_target(l) : ledger_stable(l);
                 struct source *s = lost ? source_copy(lost) : NULL;
                 if (s)
-                        start_fetch(r, s);
+                        start_delivery(r, s);
         }
         plan_soon(r);
 }
 
 void reconcile_online(struct reconcile *r) {
-        if (r->fetch)
-                fetch_hurry(r->fetch);
+        if (r->delivery)
+                delivery_hurry(r->delivery);
 }
 
 /* ---- stopping everything */
@@ -592,7 +643,7 @@ static void replan_stopping(struct reconcile *r) {
         bool busy = false;
 
         for (size_t i = 0; ledger_next_app(r->host.ledger, &i, &record);) {
-                struct app *a = find_app(r, record->name);
+                struct app *a = reconcile_find_app(r, record->name);
                 if (!a) {
                         if (app_new_from_record(&r->app_host, record, &a, &err) < 0 ||
                             replace_app(r, record->name, a) < 0) {
@@ -652,147 +703,16 @@ int reconcile_new(const struct reconcile_host *host, struct reconcile **ret, str
 struct reconcile *reconcile_free(struct reconcile *r) {
         if (!r)
                 return NULL;
-        fetch_free(r->fetch);
+        delivery_free(r->delivery);
+        delivery_free(r->delivered);
+        podman_images_free(r->tidying);
         table_free(r->apps);
         if (r->plan)
                 loop_timer_free(r->plan);
         desired_free(r->goal);
         source_free(r->wanted);
-        free(r->fetch_message);
+        free(r->delivery_message);
         free(r->goal_problem);
         free(r);
         return NULL;
-}
-
-/* ---- the report */
-
-static const struct app *first_in(const struct reconcile *r, bool (*is)(enum app_state s)) {
-        for (size_t i = 0; r->goal && i < r->goal->n_units; i++) {
-                const struct app *a = find_app(r, r->goal->units[i].spec->name);
-                if (a && is(app_state(a)))
-                        return a;
-        }
-        return NULL;
-}
-
-static bool is_unwell(enum app_state s) {
-        return s == APP_DEGRADED || s == APP_FAILED;
-}
-
-static bool is_confirming(enum app_state s) {
-        return s == APP_CONFIRMING;
-}
-
-static bool is_before_confirming(enum app_state s) {
-        return s == APP_PENDING || s == APP_APPLYING || s == APP_ROLLING_BACK || s == APP_REMOVING;
-}
-
-static bool all_apps_started(const struct reconcile *r) {
-        for (size_t i = 0; r->goal && i < r->goal->n_units; i++)
-                if (!is_excluded(r, r->goal->units[i].spec->name) &&
-                    !find_app(r, r->goal->units[i].spec->name))
-                        return false;
-        return !first_in(r, is_before_confirming);
-}
-
-static void say_app(struct node_report *n, const struct app *a) {
-        if (a)
-                (void)snprintf(n->message, sizeof(n->message), "app %s: %s", app_name(a), app_message(a));
-}
-
-static void report_at_rest(const struct reconcile *r, struct node_report *n) {
-        const struct ledger_failure *f = ledger_failure(r->host.ledger);
-        const struct app *unwell = first_in(r, is_unwell);
-
-        if (f)
-                (void)snprintf(n->message, sizeof(n->message), "%s", f->reason);
-        if (r->goal_problem) {
-                n->state = NODE_FAILED;
-                if (!f)
-                        (void)snprintf(n->message, sizeof(n->message), "%s", r->goal_problem);
-        } else if (f && !ledger_stable(r->host.ledger)) {
-                n->state = NODE_FAILED;
-        } else if (unwell) {
-                n->state = NODE_FAILED;
-                if (!f)
-                        say_app(n, unwell);
-                else
-                        (void)snprintf(n->message, sizeof(n->message),
-                                       "%s; after going back app %s is not well: %s", f->reason,
-                                       app_name(unwell), app_message(unwell));
-        } else if (!r->goal || r->at_goal) {
-                n->state = f ? NODE_ROLLED_BACK : NODE_HEALTHY;
-        } else {
-                n->state = all_apps_started(r) ? NODE_CONFIRMING : NODE_APPLYING;
-        }
-}
-
-void reconcile_report(const struct reconcile *r, struct node_report *ret) {
-        const struct source *stable = ledger_stable(r->host.ledger);
-        struct node_report n = {.assignment = r->assignment, .converged = r->converged || !r->goal};
-        void *value;
-
-        /* Observed means seen by this process, not read from a file. */
-        if (stable && r->converged)
-                (void)snprintf(n.revision, sizeof(n.revision), "%s", stable->revision);
-        (void)snprintf(n.target, sizeof(n.target), "%s", r->target);
-        n.drift_corrected = r->drift_of_removed;
-        for (size_t i = 0; table_next(r->apps, &i, NULL, &value);)
-                n.drift_corrected += app_drift_corrected(value);
-
-        if (r->fetch) {
-                n.state = NODE_DOWNLOADING;
-                (void)snprintf(n.message, sizeof(n.message), "%s", r->fetch_message ? r->fetch_message : "");
-        } else if (is_forward(r)) {
-                if (first_in(r, is_confirming) && all_apps_started(r))
-                        n.state = NODE_CONFIRMING;
-                else
-                        n.state = r->goal && table_len(r->apps) == 0 ? NODE_STAGED : NODE_APPLYING;
-                say_app(&n, first_in(r, is_unwell));
-        } else {
-                report_at_rest(r, &n);
-        }
-        *ret = n;
-}
-
-static bool is_in_goal(const struct reconcile *r, const char *name) {
-        return r->goal && desired_unit(r->goal, name);
-}
-
-bool reconcile_next_app(const struct reconcile *r, size_t *position, struct app_report *ret) {
-        const struct ledger_failure *f = ledger_failure(r->host.ledger);
-        size_t n_units = r->goal ? r->goal->n_units : 0;
-        const struct app *a;
-        void *value;
-
-        if (*position < n_units) {
-                const struct app_spec *spec = r->goal->units[(*position)++].spec;
-                a = find_app(r, spec->name);
-                *ret = (struct app_report){
-                        .name = spec->name, .driver = spec->driver, .state = APP_PENDING, .message = ""};
-                if (a && app_unit(a)) {
-                        ret->state = app_state(a);
-                        ret->message = app_message(a);
-                        ret->restarts = app_restarts(a);
-                        ret->drift_corrected = app_drift_corrected(a);
-                } else if (is_excluded(r, spec->name)) {
-                        ret->state = APP_FAILED;
-                        ret->message = f->reason;
-                }
-                return true;
-        }
-        for (size_t i = *position - n_units; table_next(r->apps, &i, NULL, &value);) {
-                a = value;
-                *position = n_units + i;
-                if (is_in_goal(r, app_name(a)))
-                        continue;
-                *ret = (struct app_report){.name = app_name(a),
-                                           .driver = app_kind(a),
-                                           .state = app_state(a),
-                                           .message = app_message(a),
-                                           .restarts = app_restarts(a),
-                                           .drift_corrected = app_drift_corrected(a)};
-                return true;
-        }
-        return false;
 }

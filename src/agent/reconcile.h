@@ -10,7 +10,7 @@
 
 #include "agent/app.h"
 #include "agent/assignment.h"
-#include "agent/fetch.h"
+#include "agent/delivery.h"
 
 enum node_state {
         NODE_DOWNLOADING,
@@ -26,7 +26,7 @@ const char *node_state_name(enum node_state s); /* the words of docs/protocol.md
 struct reconcile_host {
         const struct driver_host *driver;
         const struct health_host *health;
-        struct fetch_host fetch;
+        struct delivery_host delivery; /* node, and what artifacts ask of us, are filled in */
         struct ledger *ledger;
         msec_t check_interval_ms;
         void (*changed)(void *arg); /* the report may have changed */
@@ -47,6 +47,9 @@ void reconcile_online(struct reconcile *r);
  * something could not be ended. Nothing is started any more. */
 void reconcile_stop_all(struct reconcile *r, void (*done)(void *arg, const char *problem), void *arg);
 
+/* Something is on its way here, or waited for. */
+bool reconcile_is_fetching(const struct reconcile *r);
+
 struct node_report {
         int64_t assignment; /* 0: none yet */
         enum node_state state;
@@ -57,6 +60,9 @@ struct node_report {
         bool converged; /* since this process started, the node was at its goal once */
 };
 void reconcile_report(const struct reconcile *r, struct node_report *ret);
+
+/* Artifacts that are being brought, or were for the last assignment that was carried out. */
+bool reconcile_artifact(const struct reconcile *r, size_t i, struct delivery_artifact *ret);
 
 struct app_report {
         const char *name;

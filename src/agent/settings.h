@@ -9,6 +9,9 @@ struct agent_settings {
         char *server, *token, *token_file, *name;
         msec_t check_interval, heartbeat;
         char *podman, *podman_root, *podman_runroot, *podman_storage_driver, *podman_image_store;
+        char *repository_root, *trust, **mirrors;
+        char *artifact_budget, *bandwidth, *daily_budget;
+        bool never_full;
         char *output; /* status: text or json */
         char *log_level;
 };

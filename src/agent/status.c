@@ -32,6 +32,29 @@ static json_t *app_to_json(const struct app_report *a) {
                          (json_int_t)a->drift_corrected);
 }
 
+/* Progress is told in steps, and no more artifacts than a report can hold. */
+#define STATUS_ARTIFACTS_MAX 64
+
+static json_t *artifact_to_json(const struct delivery_artifact *a) {
+        return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I}", "name", a->name, "version", a->version,
+                         "state", artifact_fetch_state_name(a->progress.state), "way",
+                         fetch_way_name(a->progress.way), "bytesPredicted",
+                         a->progress.predicted < 0 ? json_null() : json_integer(a->progress.predicted),
+                         "bytesFetched", (json_int_t)a->progress.fetched, "bytesTotal",
+                         (json_int_t)a->progress.total);
+}
+
+static json_t *artifacts_to_json(const struct reconcile *r) {
+        json_t *list = json_array();
+        struct delivery_artifact a;
+        for (size_t i = 0; list && i < STATUS_ARTIFACTS_MAX && reconcile_artifact(r, i, &a); i++)
+                if (json_array_append_new(list, artifact_to_json(&a)) < 0) {
+                        json_decref(list);
+                        return NULL;
+                }
+        return list;
+}
+
 json_t *status_make(const struct reconcile *r, const struct status_facts *f) {
         _cleanup_json_ json_t *apps = json_array();
         struct node_report n;
@@ -41,13 +64,13 @@ json_t *status_make(const struct reconcile *r, const struct status_facts *f) {
         for (size_t i = 0; reconcile_next_app(r, &i, &a);)
                 if (json_array_append_new(apps, app_to_json(&a)) < 0)
                         return NULL;
-        return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:s, s:o, s:I, s:I, s:O, s:O}", "bootId", f->boot_id,
-                         "agentVersion", f->agent_version, "platform", f->platform, "assignment",
+        return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o, s:s, s:o, s:I, s:I, s:O, s:O, s:o}", "bootId",
+                         f->boot_id, "agentVersion", f->agent_version, "platform", f->platform, "assignment",
                          (json_int_t)n.assignment, "revision", text_or_null(n.revision), "target",
                          text_or_null(n.target), "state", node_state_name(n.state), "message",
                          message_to_json(n.message), "driftCorrected", (json_int_t)n.drift_corrected,
                          "certificateNotAfter", (json_int_t)f->certificate_not_after, "facts", f->facts,
-                         "apps", apps);
+                         "apps", apps, "artifacts", artifacts_to_json(r));
 }
 
 static bool is_always_sent(const char *key) {
@@ -123,6 +146,23 @@ static const char *text(const json_t *o, const char *key, const char *without) {
         return s ? s : without;
 }
 
+static void print_artifacts(const json_t *artifacts, FILE *out) {
+        const json_t *a;
+        size_t i;
+        if (json_array_size(artifacts) > 0)
+                (void)fprintf(out, "\n%-32s %-9s %-8s %14s %14s %14s\n", "ARTIFACT", "STATE", "WAY",
+                              "PREDICTED", "FETCHED", "SIZE");
+        json_array_foreach (artifacts, i, a) {
+                _cleanup_(x_freep) char *name =
+                        str_format("%s:%s", text(a, "name", "-"), text(a, "version", "-"));
+                (void)fprintf(out, "%-32s %-9s %-8s %14lld %14lld %14lld\n", name ? name : "-",
+                              text(a, "state", "-"), text(a, "way", "-"),
+                              (long long)json_integer_value(json_object_get(a, "bytesPredicted")),
+                              (long long)json_integer_value(json_object_get(a, "bytesFetched")),
+                              (long long)json_integer_value(json_object_get(a, "bytesTotal")));
+        }
+}
+
 int status_print(const json_t *status, FILE *out) {
         const json_t *apps = json_object_get(status, "apps"), *a;
         const char *message = text(status, "message", NULL), *revision = text(status, "revision", NULL);
@@ -145,5 +185,6 @@ int status_print(const json_t *status, FILE *out) {
                               text(a, "driver", "-"), text(a, "state", "-"),
                               (long long)json_integer_value(json_object_get(a, "restarts")),
                               text(a, "message", ""));
+        print_artifacts(json_object_get(status, "artifacts"), out);
         return ferror(out) ? -EIO : 0;
 }

@@ -11,6 +11,7 @@
  * thread. */
 #pragma once
 
+#include "agent/artifact_store.h"
 #include "agent/desired.h"
 #include "agent/ledger.h"
 #include "base/fs.h"
@@ -30,6 +31,7 @@ struct driver_host { /* what the agent lends to its drivers; outlives every part
         const char *state; /* the state folder */
         const char *node;
         struct object_store *objects;
+        struct artifact_store *artifacts; /* NULL: this agent has none (tests) */
         const struct ledger *ledger;
         struct drift *drift;   /* file watching; NULL: none */
         struct cgroup *cgroup; /* where limits can be set; NULL: nowhere on this machine */

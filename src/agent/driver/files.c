@@ -210,6 +210,10 @@ static bool is_wanted(const struct files_part *p, const char *path) {
         for (size_t i = 0; i < n_files(p); i++)
                 if (str_eq(p->unit->spec->files[i].path, path))
                         return true;
+        /* Links to artifacts are made by a part of their own, and replaced in one step. */
+        for (size_t i = 0; p->unit && i < p->unit->spec->n_artifacts; i++)
+                if (str_eq(p->unit->spec->artifacts[i].path, path))
+                        return true;
         return false;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "agent/driver/accounts.h"
+#include "agent/driver/artifacts.h"
 #include "base/str.h"
 
 #define LAUNCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,10 +42,30 @@ static int search_path(const char *name, const char *path, char **ret, struct er
         return err_set(err, ENOENT, "command '%s' is in none of the folders of PATH (%s)", name, path);
 }
 
-static int find_program(const struct driver_host *host, const struct app_spec *spec, const char *name,
-                        char **ret, struct err **err) {
+static int find_in_artifact(const struct driver_host *host, const struct unit *unit, const char *name,
+                            char **ret, struct err **err) {
+        _cleanup_(x_freep) char *found = NULL;
+        int r = artifacts_resolve(host, unit, name, &found, err);
+        if (r < 0)
+                return err_wrap_code(err, r, "command '%s'", name);
+        /* A bare name may also be one of PATH, a shell say. */
+        if (found && !strchr(name, '/') && access(found, F_OK) < 0)
+                return 0;
+        if (found && access(found, F_OK) < 0)
+                return err_set(err, ENOENT, "command '%s' is not in the app's artifact (%s)", name, found);
+        if (found && !is_program(found))
+                return err_set(err, EACCES, "command '%s' is not an executable file", found);
+        *ret = TAKE_PTR(found);
+        return 0;
+}
+
+static int find_program(const struct driver_host *host, const struct app_spec *spec, const struct unit *unit,
+                        const char *name, char **ret, struct err **err) {
         const char *path = pairs_get(&spec->environment, "PATH");
 
+        int r = find_in_artifact(host, unit, name, ret, err);
+        if (r < 0 || *ret)
+                return r;
         if (!strchr(name, '/'))
                 return search_path(name, path ? path : LAUNCH_PATH, ret, err);
         if (name[0] != '/')
@@ -107,9 +128,16 @@ static int find_user(const struct driver_host *host, const struct app_spec *spec
         return 0;
 }
 
-static int open_folder(const struct driver_host *host, const struct app_spec *spec, struct launch *l,
-                       struct err **err) {
+static int open_folder(const struct driver_host *host, const struct app_spec *spec, const struct unit *unit,
+                       struct launch *l, struct err **err) {
         const char *name = spec->working_directory ? spec->working_directory : "/";
+        int r = artifacts_resolve(host, unit, name, &l->folder, err);
+        if (r < 0)
+                return err_wrap_code(err, r, "working directory");
+        if (l->folder) {
+                l->folder_fd = open(l->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+                return l->folder_fd < 0 ? err_set_errno(err, errno, "working directory %s", l->folder) : 0;
+        }
         l->folder_fd =
                 root_dir_openat(host->sysroot, str_eq(name, "/") ? "." : name, O_PATH | O_DIRECTORY, 0);
         if (l->folder_fd < 0)
@@ -167,8 +195,10 @@ int launch_prepare(const struct driver_host *host, const struct desired *desired
         for (size_t i = 0; command[i]; i++)
                 if (strv_push(&l.arguments, command[i]) < 0)
                         return err_set_errno(err, ENOMEM, "command");
-        if ((r = find_program(host, spec, command[0], &l.path, err)) < 0 ||
-            (r = find_user(host, spec, &l, &home, err)) < 0 || (r = open_folder(host, spec, &l, err)) < 0)
+        const struct unit *unit = desired_unit(desired, spec->name);
+        if ((r = find_program(host, spec, unit, command[0], &l.path, err)) < 0 ||
+            (r = find_user(host, spec, &l, &home, err)) < 0 ||
+            (r = open_folder(host, spec, unit, &l, err)) < 0)
                 return r;
         r = make_environment(host, desired, spec, home, &l.environment);
         if (r < 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a command of an app is run on this machine: program, environment, folder and user.
  *
- * The sysroot is a root for files, not a chroot. A program named by an absolute path is taken from the
- * sysroot where it exists there, else as it is named; a bare name is looked for in PATH. The environment is
- * small and the same everywhere: PATH, HOME, LANG, SKERRY_NODE, SKERRY_APP, SKERRY_REVISION,
- * SKERRY_SYSROOT, and then the app's own, which wins. */
+ * The sysroot is a root for files, not a chroot. A relative name, and one below the `path` of an artifact,
+ * leads into the artifact (driver/artifacts.h). A program named by an absolute path is taken from the sysroot
+ * where it exists there, else as it is named; a bare name is looked for in PATH. The environment is small and
+ * the same everywhere: PATH, HOME, LANG, SKERRY_NODE, SKERRY_APP, SKERRY_REVISION, SKERRY_SYSROOT, and then
+ * the app's own, which wins. */
 #pragma once
 
 #include "agent/driver/driver.h"

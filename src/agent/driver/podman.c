@@ -13,6 +13,7 @@
 #include "agent/command.h"
 #include "agent/driver/driver.h"
 #include "agent/driver/output.h"
+#include "agent/driver/podman_images.h"
 #include "agent/driver/podman_manifest.h"
 #include "agent/proc.h"
 #include "agent/state_file.h"
@@ -56,6 +57,7 @@ struct podman_part {
         driver_done done;
         void *done_arg;
         struct command *command;
+        struct podman_images *images;
         void (*command_done)(struct podman_part *p, const struct command_result *r);
         struct loop_timer *settle;
         struct podman_plan plan;
@@ -212,6 +214,29 @@ static void step_version(struct podman_part *p) {
         add(&a, p->part.host->podman.program);
         add(&a, "--version");
         run_step(p, &a, PODMAN_COMMAND_MS, version_known);
+}
+
+/* ---- images that are artifacts */
+
+static void images_loaded(void *arg, int error, const char *message) {
+        struct podman_part *p = arg;
+        _cleanup_(x_freep) char *why = message ? str_dup(message) : NULL;
+        p->images = podman_images_free(p->images);
+        if (error < 0)
+                fail(p, error, why ? why : strerror(-error));
+        else
+                next(p);
+}
+
+static void step_images(struct podman_part *p) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        if (p->unit->spec->n_artifacts == 0) {
+                next(p);
+                return;
+        }
+        int r = podman_images_load(p->part.host, p->unit, images_loaded, p, &p->images, &err);
+        if (r < 0)
+                fail(p, r, err_message(err));
 }
 
 /* ---- looking at what runs */
@@ -680,6 +705,7 @@ static struct driver_part *podman_free(struct driver_part *part) {
                 command_abandon(p->command);
         else
                 command_free(p->command);
+        podman_images_free(p->images);
         if (p->settle)
                 loop_timer_free(p->settle);
         if (p->look)
@@ -719,16 +745,16 @@ static int podman_new(const struct driver_host *host, const struct driver_app *a
 }
 
 static void podman_apply(struct driver_part *part, driver_done done, void *arg) {
-        static const podman_step steps[] = {
-                step_look_before, step_version, step_list_pods, step_remove_pods, step_plan, step_volumes,
-                step_secrets,     step_play,    step_settle,    step_look_after,  NULL};
+        static const podman_step steps[] = {step_look_before, step_version, step_images,     step_list_pods,
+                                            step_remove_pods, step_plan,    step_volumes,    step_secrets,
+                                            step_play,        step_settle,  step_look_after, NULL};
         begin((struct podman_part *)part, steps, false, done, arg);
 }
 
 static void podman_restart(struct driver_part *part, driver_done done, void *arg) {
         static const podman_step steps[] = {
-                step_version, step_list_pods, step_remove_pods, step_plan,       step_volumes,
-                step_secrets, step_play,      step_settle,      step_look_after, NULL};
+                step_version, step_images, step_list_pods, step_remove_pods, step_plan, step_volumes,
+                step_secrets, step_play,   step_settle,    step_look_after,  NULL};
         begin((struct podman_part *)part, steps, false, done, arg);
 }
 

@@ -28,12 +28,13 @@ static bool no_edge(void *arg, const char *path, struct http_client **ret_client
 
 static void start(struct node *n, const struct assignment *held) {
         struct fixture *f = n->f;
-        struct reconcile_host host = {.driver = &f->host,
-                                      .health = &f->health,
-                                      .fetch = {.loop = f->loop, .objects = f->objects, .edge = no_edge},
-                                      .ledger = f->ledger,
-                                      .check_interval_ms = 200,
-                                      .changed = changed};
+        struct reconcile_host host = {
+                .driver = &f->host,
+                .health = &f->health,
+                .delivery = {.fetch = {.loop = f->loop, .objects = f->objects, .edge = no_edge}},
+                .ledger = f->ledger,
+                .check_interval_ms = 200,
+                .changed = changed};
         assert_int_equal(reconcile_new(&host, &n->r, NULL), 0);
         reconcile_start(n->r, held);
 }
