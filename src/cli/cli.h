@@ -23,12 +23,14 @@ int cli_fail(const struct err *err);
 /* As cli_fail(), for a mistake in the arguments of a command: EXIT_USAGE. */
 int cli_usage(const char *command, const char *format, ...) _printf_(2, 3);
 
+extern const struct command_spec artifact_delta_command, artifact_diff_command, artifact_list_command,
+        artifact_prune_command, artifact_push_command, artifact_show_command, artifact_yank_command;
 extern const struct command_spec artifact_pack_command, complete_command, context_add_command,
         context_list_command, context_remove_command, context_use_command, delta_apply_command,
         delta_chunks_command, delta_make_command, delta_show_command, describe_command, events_command,
         get_command, init_command, node_delete_command, node_label_command, node_revoke_command,
-        notify_command, plan_command, relay_delete_command, relay_revoke_command, rollout_abort_command,
-        rollout_list_command, rollout_pause_command, rollout_resume_command, rollout_retry_command,
-        rollout_status_command, source_add_command, source_list_command, source_notify_command,
-        source_remove_command, status_command, token_create_command, token_delete_command, token_list_command,
-        validate_command, version_command;
+        notify_command, plan_command, release_command, relay_delete_command, relay_revoke_command,
+        rollout_abort_command, rollout_list_command, rollout_pause_command, rollout_resume_command,
+        rollout_retry_command, rollout_status_command, source_add_command, source_list_command,
+        source_notify_command, source_remove_command, status_command, token_create_command,
+        token_delete_command, token_list_command, validate_command, version_command;

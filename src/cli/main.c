@@ -13,16 +13,16 @@ static const struct option_spec global_options[] = {
 
 /* In the order of --help and the man page. */
 static const struct command_spec *const commands[] = {
-        &status_command,         &get_command,           &describe_command,       &events_command,
-        &rollout_status_command, &rollout_list_command,  &rollout_pause_command,  &rollout_resume_command,
-        &rollout_retry_command,  &rollout_abort_command, &init_command,           &validate_command,
-        &plan_command,           &source_add_command,    &source_list_command,    &source_notify_command,
-        &source_remove_command,  &notify_command,        &token_create_command,   &token_list_command,
-        &token_delete_command,   &node_label_command,    &node_revoke_command,    &node_delete_command,
-        &relay_revoke_command,   &relay_delete_command,  &artifact_pack_command,  &delta_make_command,
-        &delta_apply_command,    &delta_show_command,    &delta_chunks_command,   &context_add_command,
-        &context_list_command,   &context_use_command,   &context_remove_command, &version_command,
-        &complete_command,
+        &status_command,         &get_command,           &describe_command,      &events_command,
+        &rollout_status_command, &rollout_list_command,  &rollout_pause_command, &rollout_resume_command,
+        &rollout_retry_command,  &rollout_abort_command, &init_command,          &validate_command,
+        &plan_command,           &release_command,       &source_add_command,    &source_list_command,
+        &source_notify_command,  &source_remove_command, &notify_command,        &token_create_command,
+        &token_list_command,     &token_delete_command,  &node_label_command,    &node_revoke_command,
+        &node_delete_command,    &relay_revoke_command,  &relay_delete_command,  &artifact_pack_command,
+        &delta_make_command,     &delta_apply_command,   &delta_show_command,    &delta_chunks_command,
+        &context_add_command,    &context_list_command,  &context_use_command,   &context_remove_command,
+        &version_command,        &complete_command,
 };
 
 int main(int argc, char **argv) {
