@@ -38,11 +38,12 @@ struct edge_repository_request {
         bool only_if_cached;                 /* from another relay: nothing is fetched for it */
 };
 struct edge_repository_file {
-        int error;        /* 0; -ENOENT: there is none; -EHOSTUNREACH: not here, and nobody to be asked;
-                             -EINPROGRESS:        on its way, ask again; -ENOSPC: here it cannot be kept, take it by `block`
-                           */
-        int fd;           /* taken; what was asked for can be read from it */
-        int64_t length;   /* of the whole */
+        int error;      /* 0; -ENOENT: there is none; -ENODEV: nor any other file, for there is no repository;
+                           -EHOSTUNREACH: not here, and nobody to be asked;      -EINPROGRESS:        on its way, ask
+                           again; -ENOSPC: here it cannot be kept, take it by `block`
+                         */
+        int fd;         /* taken; what was asked for can be read from it */
+        int64_t length; /* of the whole */
         const char *etag; /* without quotes */
         bool immutable;
         const char *message; /* in words; may be NULL */

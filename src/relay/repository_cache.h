@@ -18,8 +18,9 @@
 
 struct repository_cache;
 
-#define REPOSITORY_PREFETCH_MAX 4096 /* files that wait to be fetched ahead; more are left to be asked for   \
-                                      */
+#define REPOSITORY_PREFETCH_MAX                                                                              \
+        4096 /* files that wait to be fetched ahead; more are left to be asked for                           \
+              */
 
 struct repository_cache_options {
         const char *work;           /* a folder on the store's file system, the cache's own */

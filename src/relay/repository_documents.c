@@ -40,8 +40,8 @@ struct document {
         struct list waiters;
         void *call;
         unsigned source;
-        source_mask tried, absent;
-        bool busy; /* a worker has it */
+        source_mask tried, absent, skipped; /* skipped: had nothing to say */
+        bool busy;                          /* a worker has it */
         /* for and from the worker */
         char *text;
         size_t len;
@@ -314,11 +314,15 @@ static void on_fetched(void *arg, const struct repository_result *r) {
                         d->busy = false;
                         free(TAKE_PTR(d->text));
                 }
-        } else if (r->error == 0 && !r->is_page &&
+        } else if (r->error == 0 && !r->has_none &&
                    (r->status == 404 || r->status == 410 || (r->status == 403 && s->kind == SOURCE_MIRROR))) {
                 d->absent |= bit;
+        } else if (r->has_none) {
+                d->tried &= ~bit;
+                d->skipped |= bit;
         } else if (!(s->kind == SOURCE_PEER && r->status == 504)) {
-                repository_source_failed(s, r->is_page, repository_now(c), r->retry_after_ms, &c->random);
+                repository_source_failed(s, r->is_page && r->status == 200, repository_now(c),
+                                         r->retry_after_ms, &c->random);
         }
         fetch(d);
 }
@@ -327,8 +331,8 @@ static void on_fetched(void *arg, const struct repository_result *r) {
 static void fetch(struct document *d) {
         struct repository_context *c = d->all->context;
         unsigned source = 0;
-        if (repository_sources_pick(&c->sources, d->named.immutable, d->tried, repository_now(c), true,
-                                    &source) < 0) {
+        if (repository_sources_pick(&c->sources, d->named.immutable, d->tried | d->skipped, repository_now(c),
+                                    true, &source) < 0) {
                 if (d->tried && repository_sources_are_sure(&c->sources, d->absent, d->tried) &&
                     !(d->named.immutable && d->sha256[0])) {
                         bool was = d->missing;
@@ -368,7 +372,7 @@ static void work_check(void *arg) {
 }
 
 static void begin_fetch(struct document *d) {
-        d->tried = d->absent = 0;
+        d->tried = d->absent = d->skipped = 0;
         fetch(d);
 }
 

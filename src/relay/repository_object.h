@@ -55,8 +55,9 @@ struct object {
         bool in_conflict;                                            /* sources do not agree on its length */
         msec_t used_at, no_room_until;
         unsigned working; /* workers that have it */
-        unsigned writes;  /* blocks among them */
-        bool busy;        /* one of them has all of it */
+        unsigned writes;  /* blocks among them: */
+        int64_t writing[WRITES_MAX];
+        bool busy; /* one of them has all of it */
         bool made_room;
         int write_error;
         /* for and from that worker */

@@ -440,16 +440,40 @@ static bool serve_pack(struct object *o) {
         return false;
 }
 
+static bool is_coming(const struct object *o, int64_t block) {
+        for (unsigned i = 0; i < o->writes; i++)
+                if (o->writing[i] == block)
+                        return true;
+        return false;
+}
+
+/* The first block from `from` on that neither is here nor on its way to the disk. */
+static int64_t next_missing(const struct object *o, int64_t from) {
+        from = block_file_missing(o->file, from);
+        while (from < block_file_count(o->file) && is_coming(o, from))
+                from = block_file_missing(o->file, from + 1);
+        return from;
+}
+
+/* How far the gap that begins at `first` goes, as far as one request may. */
+static int64_t end_of_gap(const struct object *o, int64_t first, int64_t last) {
+        int64_t end = first;
+        last = MIN(last, first + REQUEST_BYTES_MAX / BLOCK_BYTES);
+        while (end < last && !block_file_has(o->file, end + 1) && !is_coming(o, end + 1))
+                end++;
+        return end;
+}
+
 /* The next block that somebody wants and that is not here; -1: there is none. *ret_last: of those that
  * follow, the last one that is wanted and missing as well. */
 static int64_t next_wanted(const struct object *o, int64_t *ret_last) {
         if (o->sha256[0]) {
                 int64_t count = o->file ? block_file_count(o->file) : 0;
                 bool known = block_file_length(o->file) >= 0;
-                int64_t first = known ? block_file_missing(o->file, 0) : 0;
-                *ret_last = known ? count - 1 : INT64_MAX / BLOCK_BYTES - 1;
+                int64_t first = known ? next_missing(o, 0) : 0;
                 if (known && first >= count)
                         return -1;
+                *ret_last = end_of_gap(o, first, known ? count - 1 : INT64_MAX / BLOCK_BYTES);
                 return first;
         }
         LIST_FOREACH (it, &o->waiters) {
@@ -461,10 +485,10 @@ static int64_t next_wanted(const struct object *o, int64_t *ret_last) {
                 }
                 if (w->head || block_file_count(o->file) == 0)
                         continue;
-                first = block_file_missing(o->file, first);
+                first = next_missing(o, first);
                 if (first > last)
                         continue;
-                *ret_last = last;
+                *ret_last = end_of_gap(o, first, last);
                 return first;
         }
         return -1;

@@ -53,6 +53,9 @@ static void let_go(struct serving *s) {
 static void refuse(struct http_exchange *x, int error, const char *message) {
         switch (-error) {
         case EINVAL: http_respond_error(x, 400, "invalid", "this is no path below a repository"); return;
+        case ENODEV:
+                http_respond_error(x, 404, "no_repository", "there is no artifact repository here");
+                return;
         case ENOENT:
                 http_respond_error(x, 404, "not_found",
                                    message ? message : "the repository has no such file");
@@ -223,7 +226,7 @@ void repository_route_serve(struct repository_route *r, struct http_exchange *x,
         struct repository_path named;
         int error = repository_path_parse(path, &named);
         if (error >= 0 && !r->backend->repository)
-                error = -ENOENT;
+                error = -ENODEV;
         if (error < 0) {
                 refuse(x, error, NULL);
                 return;

@@ -85,6 +85,14 @@ static void block_done(struct object *o, int64_t block, int result) {
         object_count_bytes(o, block_file_bytes(o->file));
 }
 
+static void forget_write(struct object *o, int64_t block) {
+        for (unsigned i = 0; i < o->writes; i++)
+                if (o->writing[i] == block) {
+                        o->writing[i] = o->writing[--o->writes];
+                        return;
+                }
+}
+
 static void written(void *arg) {
         struct write *w = arg;
         struct object *o = w->object;
@@ -92,7 +100,7 @@ static void written(void *arg) {
         int result = w->result;
         free(w->bytes);
         free(w);
-        o->writes--;
+        forget_write(o, block);
         if (!object_is_back(o))
                 return;
         block_done(o, block, result);
@@ -110,10 +118,10 @@ static int flush_block(struct object *o, int64_t block) {
         }
         *w = (struct write){o, o->file, block, run->fill, TAKE_PTR(run->buffer), 0};
         run->fill = 0;
-        o->writes++;
+        o->writing[o->writes++] = block;
         o->working++;
         if (loop_work(o->all->context->loop, work_write, written, w) < 0) {
-                o->writes--;
+                forget_write(o, block);
                 o->working--;
                 block_done(o, block, -ENOMEM);
                 free(w->bytes);
@@ -203,7 +211,9 @@ static void on_retry(void *arg) {
 static void round_over(struct object *o) {
         struct repository_context *c = o->all->context;
         bool nobody = o->tried == 0 && o->without == 0;
-        if (o->tried && repository_sources_are_sure(&c->sources, o->absent, o->tried)) {
+        /* Who has given a part of it cannot be overruled by who has not. */
+        if (o->tried && block_file_length(o->file) < 0 &&
+            repository_sources_are_sure(&c->sources, o->absent, o->tried)) {
                 object_fail(o, -ENOENT, NULL);
                 return;
         }
@@ -260,9 +270,9 @@ static void on_done(void *arg, const struct repository_result *r) {
                 ; /* not its fault */
         else if (r->error == 0 && (r->status == 200 || r->status == 206) && run->at >= run->end)
                 repository_source_did_well(s, (uint64_t)run->received);
-        else if (s->kind == SOURCE_PEER && r->status == 504)
+        else if ((s->kind == SOURCE_PEER && r->status == 504) || r->has_none)
                 o->without |= bit;
-        else if (is_absent(s, r->status) && !r->is_page) {
+        else if (is_absent(s, r->status)) {
                 o->absent |= bit;
                 o->tried |= bit;
         } else {

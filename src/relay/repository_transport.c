@@ -26,8 +26,9 @@ struct call {
         struct http_call *http;
         struct repository_get get;
         int status;
-        int refused;   /* by on_head or ourselves */
-        bool has_head; /* on_head was called */
+        int refused;    /* by on_head or ourselves */
+        bool has_head;  /* on_head was called */
+        bool is_member; /* the server, or another relay */
 };
 
 /* ---- what the head says */
@@ -127,6 +128,7 @@ static void on_done(void *arg, const struct http_result *h) {
                 .retry_after_ms = h->retry_after_ms,
         };
         /* A transfer that broke off still has a status. */
+        r.has_none = h->status == 404 && c->is_member && strstr(h->body, "\"no_repository\"");
         if (h->status > 0) {
                 int64_t first, last;
                 r.is_page = is_page(c);
@@ -167,6 +169,7 @@ static int get(void *arg, const struct repository_get *g, void **ret_call) {
         if (s->kind == SOURCE_PEER)
                 headers[n++] = "Cache-Control: only-if-cached";
         headers[n] = NULL;
+        c->is_member = s->kind != SOURCE_MIRROR;
         c->get = *g;
         c->get.path = c->get.etag = NULL; /* borrowed until now */
         struct http_request q = {

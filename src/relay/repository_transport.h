@@ -28,6 +28,7 @@ struct repository_result {
         size_t body_len;
         const char *etag; /* with its quotes; NULL */
         bool is_page;
+        bool has_none; /* a server that has no repository at all: its word settles nothing */
         int64_t total; /* of a 416: the file's length, -1 */
         msec_t retry_after_ms;
 };

@@ -87,8 +87,7 @@ void repository_serve(struct control *c, const struct edge_repository_request *q
         } else if (r && r->cache) {
                 repository_cache_get(r->cache, q, done, arg);
         } else {
-                struct edge_repository_file f = {
-                        .error = -ENOENT, .fd = -1, .message = "this server has no repository"};
+                struct edge_repository_file f = {.error = -ENODEV, .fd = -1};
                 done(arg, &f);
         }
 }
@@ -103,7 +102,7 @@ static void on_read(void *arg, const struct edge_repository_file *f) {
         void (*done)(void *arg, int fd) = reading->done;
         void *done_arg = reading->arg;
         free(reading);
-        done(done_arg, f->error < 0 ? f->error : f->fd);
+        done(done_arg, f->error == -ENODEV ? -ENOENT : f->error < 0 ? f->error : f->fd);
 }
 
 void repository_read(struct control *c, const char *path, bool fresh, void (*done)(void *arg, int fd),
