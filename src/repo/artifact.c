@@ -255,6 +255,7 @@ struct artifact *artifact_free(struct artifact *a) {
         free(a->file_name);
         json_decref(a->hardware);
         free(a->replaced_by);
+        free(a->reason);
         free(a->sbom);
         free(a->provenance);
         free(a);
@@ -379,11 +380,15 @@ static int read_custom(const char *path, const json_t *o, struct artifact *a, st
         if ((r = read_type(o, a, err)) < 0 || (r = read_hardware(o, &a->hardware, err)) < 0 ||
             (r = json_read_optional_bool(o, "yanked", &a->yanked, err)) < 0 ||
             (r = copy_text(o, "replacedBy", &a->replaced_by, err)) < 0 ||
+            (r = copy_text(o, "reason", &a->reason, err)) < 0 ||
             (r = read_attachment(o, "sbom", path, ".sbom.json", &a->sbom, err)) < 0 ||
             (r = read_attachment(o, "provenance", path, ".provenance.json", &a->provenance, err)) < 0)
                 return r;
         if (a->replaced_by && !artifact_version_is_valid(a->replaced_by))
                 return err_set(err, EINVAL, "field replacedBy: '%s' is not a version", a->replaced_by);
+        if (a->reason && !text_is_plain(a->reason, ARTIFACT_REASON_MAX))
+                return err_set(err, EINVAL, "field reason: more than one line, or more than %d bytes",
+                               ARTIFACT_REASON_MAX);
         return 0;
 }
 
@@ -429,6 +434,8 @@ json_t *artifact_custom(const struct artifact *a) {
                 r |= put(o, "yanked", json_true());
         if (a->replaced_by)
                 r |= put(o, "replacedBy", json_string(a->replaced_by));
+        if (a->reason)
+                r |= put(o, "reason", json_string(a->reason));
         if (a->sbom)
                 r |= put(o, "sbom", json_string(a->sbom));
         if (a->provenance)

@@ -10,6 +10,7 @@
 #define ARTIFACT_NAME_MAX 253
 #define ARTIFACT_VERSION_MAX 128
 #define ARTIFACT_HARDWARE_MAX 16 /* labels */
+#define ARTIFACT_REASON_MAX 512  /* bytes */
 
 enum artifact_type { ARTIFACT_FILE, ARTIFACT_TREE, ARTIFACT_OCI, ARTIFACT_IMAGE };
 const char *artifact_type_name(enum artifact_type t); /* "file", "tree", "oci", "image" */
@@ -42,6 +43,7 @@ struct artifact { /* one platform of one version */
         json_t *hardware;        /* object of texts, or NULL */
         bool yanked;
         char *replaced_by;       /* a version, or NULL */
+        char *reason;            /* why it was yanked, for people; or NULL */
         char *sbom, *provenance; /* target paths, or NULL */
         /* of the target */
         int64_t length;

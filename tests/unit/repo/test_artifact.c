@@ -178,7 +178,8 @@ static void test_custom_goes_round(void **state) {
                 "\"linux/"
                 "arm64/"
                 "v8\",\"type\":\"file\",\"releaseCounter\":7,\"hardware\":{\"board\":\"rpi4\"},\"fileName\":"
-                "\"web-bin\",\"mode\":493,\"yanked\":true,\"replacedBy\":\"1.2.1\",\"sbom\":\"artifacts/web/"
+                "\"web-bin\",\"mode\":493,\"yanked\":true,\"replacedBy\":\"1.2.1\",\"reason\":\"does not "
+                "start\",\"sbom\":\"artifacts/web/"
                 "1.2.0/linux-arm64-v8.sbom.json\",\"provenance\":\"artifacts/web/1.2.0/"
                 "linux-arm64-v8.provenance.json\"}}",
                 "{\"skerry\":{\"kind\":\"artifact\",\"name\":\"web\",\"version\":\"1.2.0\",\"platform\":"
@@ -198,6 +199,7 @@ static void test_custom_goes_round(void **state) {
                         assert_int_equal(a->mode, 0755);
                         assert_true(a->yanked);
                         assert_string_equal(a->replaced_by, "1.2.1");
+                        assert_string_equal(a->reason, "does not start");
                         assert_string_equal(a->file_name, "web-bin");
                 } else {
                         assert_int_equal(a->type, ARTIFACT_TREE);
@@ -235,6 +237,7 @@ static void test_custom_that_contradicts_is_refused(void **state) {
                 {PATH, HEAD "\"type\":\"tree\",\"releaseCounter\":1,\"hardware\":{\"a\":1}}}", "hardware"},
                 {PATH, HEAD "\"type\":\"tree\",\"releaseCounter\":1,\"hardware\":\"a\"}}", "hardware"},
                 {PATH, HEAD "\"type\":\"tree\",\"releaseCounter\":1,\"yanked\":\"yes\"}}", "yanked"},
+                {PATH, HEAD "\"type\":\"tree\",\"releaseCounter\":1,\"reason\":\"a\\nb\"}}", "reason"},
                 {PATH, HEAD "\"type\":\"tree\",\"releaseCounter\":1,\"replacedBy\":\"../x\"}}", "replacedBy"},
                 {PATH,
                  HEAD "\"type\":\"tree\",\"releaseCounter\":1,\"sbom\":\"artifacts/b/1/any.sbom.json\"}}",
