@@ -488,7 +488,7 @@ static int make_plan(struct artifact_fetch *f, char **seeds) {
                 .n_seeds = strv_len(seeds),
                 .chunks_missing = f->chunks ? chunk_fetch_missing(f->chunks->fetch) : -1,
                 .never_full = f->host.never_full,
-                .budget_left = f->host.budget_left ? f->host.budget_left(f->host.arg) : -1,
+                .budget_left = f->host.budget_left ? f->host.budget_left(f->host.budget_arg) : -1,
                 .failed_ways = f->failed_ways};
         fetch_plan_make(&offer, &situation, &f->plan);
         free(deltas);

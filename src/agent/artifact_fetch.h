@@ -23,7 +23,8 @@ struct artifact_fetch_host {
         struct artifact_store *artifacts;
         const struct download_limit *limit; /* may be NULL */
         bool never_full;
-        int64_t (*budget_left)(void *arg); /* -1: no limit; may be NULL */
+        int64_t (*budget_left)(void *budget_arg); /* -1: no limit; may be NULL */
+        void *budget_arg;
         /* The disk is full: make room; true when some was made. May be NULL. */
         bool (*make_room)(void *arg);
         void *arg;

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "agent/machine.h"
+#include "agent/link_limit.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "repo/tuf_client.h"
@@ -13,6 +13,7 @@ struct artifact_service {
         struct artifact_store *store;
         struct repository_sources *sources;
         struct repository *repository;
+        struct link_limit *limit;
         bool never_full;
 };
 
@@ -52,6 +53,9 @@ int artifact_service_new(struct loop *l, const struct agent_settings *settings,
                 return r;
         if ((r = repository_sources_new(l, edge, settings->mirrors, &s->sources, err)) < 0)
                 return err_wrap_code(err, r, "--mirror");
+        if ((r = link_limit_new(l, settings->state, settings->bandwidth, settings->daily_budget,
+                                settings->never_full, &s->limit, err)) < 0)
+                return r;
         if ((r = open_repository(s, settings, err)) < 0)
                 return r;
         *ret = TAKE_PTR(s);
@@ -64,6 +68,7 @@ struct artifact_service *artifact_service_free(struct artifact_service *s) {
         repository_free(s->repository);
         repository_sources_free(s->sources);
         artifact_store_free(s->store);
+        link_limit_free(s->limit);
         free(s);
         return NULL;
 }
@@ -80,11 +85,20 @@ void artifact_service_take_bundle(struct artifact_service *s, const struct bundl
         repository_take_bundle(s->repository, json_object_get(b->document, "repository"));
 }
 
+static int64_t budget_left(void *arg) {
+        return link_limit_budget_left(arg);
+}
+
 void artifact_service_fill(struct artifact_service *s, struct delivery_host *host) {
         host->artifacts = s->store;
         host->repository = s->repository;
-        host->artifact = (struct artifact_fetch_host){
-                .loop = s->loop, .sources = s->sources, .artifacts = s->store, .never_full = s->never_full};
+        host->artifact = (struct artifact_fetch_host){.loop = s->loop,
+                                                      .sources = s->sources,
+                                                      .artifacts = s->store,
+                                                      .never_full = s->never_full,
+                                                      .limit = link_limit_download(s->limit),
+                                                      .budget_left = budget_left,
+                                                      .budget_arg = s->limit};
 }
 
 void artifact_service_rest(struct artifact_service *s) {
