@@ -318,8 +318,9 @@ static int write_zeros(struct chunk_fetch *f) {
         return 0;
 }
 
-/* "skerry chunk journal 1\n<target> <digest of the index's chunks> <frames missing after the seeds, or
- * '-'>\n" */
+/* What stands in the target tells by itself which chunks are there; the journal, that the seeds need not be
+ * read again: "skerry chunk journal 1\n<target> <digest of the index's chunks> <frames missing after the
+ * seeds>\n". */
 #define JOURNAL_MAX 256
 
 static int identity(const struct chunk_index *index, char out[SHA256_HEX_SIZE]) {
@@ -338,33 +339,30 @@ static int identity(const struct chunk_index *index, char out[SHA256_HEX_SIZE]) 
         return 0;
 }
 
-static int write_journal(struct chunk_fetch *f, const char *identity_hex, const char *missing,
-                         struct err **err) {
+static int write_journal(struct chunk_fetch *f, const char *identity_hex, struct err **err) {
         char text[JOURNAL_MAX];
-        int n = snprintf(text, sizeof(text), "skerry chunk journal 1\n%s %s %s\n", f->index->target_sha256,
-                         identity_hex, missing);
+        int n = snprintf(text, sizeof(text), "skerry chunk journal 1\n%s %s %zu\n", f->index->target_sha256,
+                         identity_hex, f->frames_missing);
         return file_write_atomic(f->journal, text, (size_t)n, 0600, err);
 }
 
-/* Does the journal speak of this index? *ret_missing: how many frames the seeds had not given, -1 when they
- * were not read through yet. */
-static bool read_journal(struct chunk_fetch *f, const char *identity_hex, int64_t *ret_missing) {
+/* How many frames the seeds had not given; -1: they were not read through yet, for this index. */
+static int64_t read_journal(struct chunk_fetch *f, const char *identity_hex) {
         _cleanup_(x_freep) char *text = NULL;
         size_t n;
+        int64_t missing;
         if (file_read(f->journal, JOURNAL_MAX, &text, &n, NULL) < 0)
-                return false;
+                return -1;
         _cleanup_(x_freep) char *head =
                 str_format("skerry chunk journal 1\n%s %s ", f->index->target_sha256, identity_hex);
         const char *rest = head ? str_after_prefix(text, head) : NULL;
         if (!rest || !str_has_suffix(rest, "\n"))
-                return false;
+                return -1;
         _cleanup_(x_freep) char *number = str_dup_n(rest, strlen(rest) - 1);
-        if (!number || str_to_i64(number, ret_missing) < 0 || *ret_missing < 0)
-                *ret_missing = -1;
-        return true;
+        return number && str_to_i64(number, &missing) == 0 ? missing : -1;
 }
 
-static int prepare_target(struct chunk_fetch *f, bool resume) {
+static int prepare_target(struct chunk_fetch *f) {
         struct stat st;
         if (fstat(f->target_fd, &st) < 0)
                 return -errno;
@@ -379,8 +377,6 @@ static int prepare_target(struct chunk_fetch *f, bool resume) {
                         return -ENOSPC;
                 return 0;
         }
-        if (!resume && st.st_size > 0 && ftruncate(f->target_fd, 0) < 0)
-                return -errno;
         return ftruncate(f->target_fd, f->index->target_length) < 0 ? -errno : 0;
 }
 
@@ -399,20 +395,14 @@ static int failed(struct err **err, int r, const char *what) {
 
 static int open_with(struct chunk_fetch *f, const int *seeds, size_t n_seeds, struct err **err) {
         char id[SHA256_HEX_SIZE];
-        int64_t missing_after_seeds = -1;
         int r = identity(f->index, id);
         if (r < 0)
                 return failed(err, r, "rebuild a target from chunks");
-        bool resume = read_journal(f, id, &missing_after_seeds);
-        if (!resume) { /* from here on what the target holds is gone */
-                r = write_journal(f, id, "-", err);
-                if (r < 0)
-                        return r;
-        }
-        r = prepare_target(f, resume);
-        if (r == 0 && (resume || f->is_file))
+        const int64_t missing_after_seeds = read_journal(f, id);
+        r = prepare_target(f);
+        if (r == 0)
                 r = verify_target(f);
-        if (r == 0 && resume)
+        if (r == 0)
                 r = complete_repeats(f);
         if (r == 0)
                 r = write_zeros(f);
@@ -425,9 +415,7 @@ static int open_with(struct chunk_fetch *f, const int *seeds, size_t n_seeds, st
                 r = sync_target(f);
         if (r < 0)
                 return failed(err, r, "write the target");
-        char number[24];
-        snprintf(number, sizeof(number), "%zu", f->frames_missing);
-        return write_journal(f, id, number, err);
+        return write_journal(f, id, err);
 }
 
 static int new_common(const struct chunk_index *index, int target_fd, struct chunk_fetch **ret) {

@@ -2,9 +2,9 @@
 /* Rebuilds a target from chunks that lie on the node and ranges of a pack. Sans-network: it says which range
  * of the pack it wants next, the caller brings bytes. Calls block on the disk (worker pool).
  *
- * Every chunk is verified when it is written; after a kill chunk_fetch_open() finds again what is in the
- * target file (by a small journal, re-verified), so nothing is fetched twice. After a power cut at most
- * CHUNK_FETCH_SYNC bytes are. Memory stays under 32 MiB. */
+ * Every chunk is verified when it is written; what stands in the target, for whatever reason, is found by its
+ * digest when it is opened again, and stays where it is; so nothing that came whole is fetched twice, after a
+ * kill at any point. After a power cut at most CHUNK_FETCH_SYNC bytes are. Memory stays under 32 MiB. */
 #pragma once
 
 #include "repo/chunk_index.h"
@@ -14,11 +14,11 @@
 #define CHUNK_FETCH_SYNC (32u << 20)
 
 struct chunk_fetch;
-/* seeds: open files (whole targets, other versions, the other slot), read only. target_fd: read and write.
- * journal: path of a small file beside it; removed by chunk_fetch_finish(). The index is borrowed. Reads the
- * seeds through, and writes what they give into the target (a file, made as long as the target; or a block
- * device). Without a journal of the same index, what the target holds is thrown away. -ENOSPC, -EIO and
- * others of the file system: try again later, goes on where it was. */
+/* seeds: open files (whole targets, other versions, the other slot), read only; what of them cannot be read
+ * is fetched. target_fd: read and write; a file, which is made as long as the target, or a block device.
+ * journal: path of a small file beside it, which says that the seeds need not be read again; removed by
+ * chunk_fetch_finish(). The index is borrowed. Reads target and seeds through, and writes what the seeds give
+ * into the target. -ENOSPC, -EIO and others of the file system: try again later, goes on where it was. */
 int chunk_fetch_open(const struct chunk_index *index, const int *seeds, size_t n_seeds, int target_fd,
                      const char *journal, struct chunk_fetch **ret, struct err **err);
 struct chunk_fetch *chunk_fetch_free(struct chunk_fetch *f);
