@@ -34,6 +34,12 @@ const struct http_route api_routes[] = {
         {"GET", AT("/revisions/:digest"), api_revisions_get, NULL},
         {"GET", AT("/objects/:sha256"), api_objects_get, NULL},
 
+        {"GET", AT("/repository"), api_repository_get, NULL},
+        {"POST", AT("/repository/notify"), api_repository_notify, NULL},
+        {"GET", AT("/repository/targets"), api_repository_targets, NULL},
+        {"GET", AT("/repository/offers/:sha256"), api_repository_offer, NULL},
+        {"GET", AT("/deltas"), api_deltas_list, NULL},
+
         {"GET", AT("/relays"), api_relays_list, NULL},
         {"GET", AT("/relays/:name"), api_relays_get, NULL},
         {"POST", AT("/relays/:name/revoke"), api_relays_revoke, NULL},

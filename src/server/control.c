@@ -9,6 +9,7 @@
 #include "server/assignments.h"
 #include "server/authority.h"
 #include "server/catalog_reader.h"
+#include "server/delta_worker.h"
 #include "server/director.h"
 #include "server/fleets.h"
 #include "server/inventory.h"
@@ -59,9 +60,9 @@ static int control_load(struct control *c, struct err **err) {
         r = events_open(c->loop, c->db, c->turns, &c->events, err);
         /* In this order: each finds what it refers to. */
         static int (*const open[])(struct control *, struct err **) = {
-                tokens_open,    inventory_open,  relays_open,   assignments_open,
-                revisions_open, repository_open, director_open, catalog_reader_open,
-                fleets_open,    rollouts_open,   sources_open,
+                tokens_open,       inventory_open,  relays_open,   assignments_open,
+                revisions_open,    repository_open, director_open, catalog_reader_open,
+                delta_worker_open, fleets_open,     rollouts_open, sources_open,
         };
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(open); i++)
                 r = open[i](c, err);
@@ -100,6 +101,7 @@ void control_close(struct control *c) {
                 sources_stop(c);
         retention_stop(c);
         catalog_reader_stop(c);
+        delta_worker_stop(c);
         repository_stop(c);
         if (c->assignments)
                 assignments_stop(c);
@@ -119,6 +121,7 @@ struct control *control_free(struct control *c) {
         turns_free(c->turns);
         retention_free(c->retention);
         sources_free(c->sources);
+        delta_worker_free(c->delta_worker);
         catalog_reader_free(c->catalog_reader);
         director_free(c->director);
         rollouts_free(c->rollouts);

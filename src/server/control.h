@@ -19,6 +19,7 @@
 struct authority;
 struct assignments;
 struct catalog_reader;
+struct delta_worker;
 struct director;
 struct edge;
 struct fleets;
@@ -51,6 +52,7 @@ struct control {
         struct sources *sources;
         struct retention *retention;           /* set by control_start() */
         struct catalog_reader *catalog_reader; /* as director */
+        struct delta_worker *delta_worker;     /* NULL: there is no repository that we may write */
         struct director *director;             /* NULL: there is no repository */
         struct repository *repository;         /* NULL: there is none */
         struct object_store *objects;

@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "fleet/revision.h"
 #include "server/assignments.h"
+#include "server/delta_worker.h"
 #include "server/director.h"
 #include "server/fleet_record.h"
 #include "server/memory.h"
@@ -457,6 +458,7 @@ void fleets_apply(struct control *c, const char *source, const struct compiled *
         free(is_new);
         settle_all(c);
         revisions_trim(c);
+        delta_worker_wake(c);
 }
 
 void fleets_repository_changed(struct control *c) {
@@ -466,6 +468,7 @@ void fleets_repository_changed(struct control *c) {
                         fleet_advance(c, f, true); /* what has changed for its nodes goes in waves, too */
         settle_all(c);
         revisions_trim(c);
+        delta_worker_wake(c);
 }
 
 void fleets_remove_source(struct control *c, const char *source) {

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The artifact repository as the director knows it. */
+#include "server/api.h"
+#include "server/catalog_reader.h"
+#include "server/delta_worker.h"
+#include "server/director.h"
+#include "server/offers.h"
+
+static bool answer_none(struct http_exchange *x, const struct control *c) {
+        if (c->director)
+                return false;
+        http_respond_error(x, 404, "not_found",
+                           "this server has no artifact repository: it is started with --repository");
+        return true;
+}
+
+void api_repository_get(struct http_exchange *x, void *arg) {
+        const struct control *c = arg;
+        if (!answer_none(x, c))
+                api_answer(x, 200, director_json(c));
+}
+
+/* Look now, rather than in a while. */
+void api_repository_notify(struct http_exchange *x, void *arg) {
+        struct control *c = arg;
+        if (answer_none(x, c))
+                return;
+        catalog_reader_look(c);
+        http_respond(x, 202, NULL, NULL, 0);
+}
+
+void api_repository_targets(struct http_exchange *x, void *arg) {
+        const struct control *c = arg;
+        const struct catalog *catalog = director_catalog(c);
+        if (answer_none(x, c))
+                return;
+        if (catalog)
+                api_answer(x, 200, must(catalog_to_json(catalog)));
+        else
+                http_respond_error(x, 503, "unavailable", "the repository has not been read yet");
+}
+
+struct asking {
+        struct http_exchange *x; /* NULL: left */
+};
+
+static void asking_closed(struct http_exchange *x, void *arg) {
+        ((struct asking *)arg)->x = NULL;
+}
+
+static void offer_there(void *arg, const json_t *offer) {
+        struct asking *a = arg;
+        if (a->x) {
+                http_on_close(a->x, NULL, NULL);
+                if (offer)
+                        api_answer(a->x, 200, json_incref((json_t *)offer));
+                else
+                        http_respond_error(a->x, 503, "unavailable", "the repository cannot be read now");
+        }
+        free(a);
+}
+
+/* What there is to fetch a target with, for plans. */
+void api_repository_offer(struct http_exchange *x, void *arg) {
+        struct control *c = arg;
+        if (answer_none(x, c))
+                return;
+        struct asking *a = NEW(struct asking);
+        a->x = x;
+        http_on_close(x, asking_closed, a);
+        offers_read(c, http_parameter(x, "sha256"), offer_there, a);
+}
+
+void api_deltas_list(struct http_exchange *x, void *arg) {
+        api_answer_list(x, "DeltaList", delta_worker_json(arg));
+}
