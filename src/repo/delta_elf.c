@@ -522,6 +522,8 @@ uint64_t delta_elf_project(struct delta_elf_frame *f, unsigned old_section, uint
         }
         if (offset == s->size)
                 return place->size;
+        if (offset == 0) /* what names the beginning means the section, whatever stands there */
+                return 0;
         int64_t x = (int64_t)(s->offset + offset);
         size_t n = pieces_to(f, x);
         const struct delta_piece *before = n > 0 ? piece_by_old(f->map, n - 1) : NULL;

@@ -93,5 +93,9 @@ uint64_t delta_elf_project(struct delta_elf_frame *f, unsigned old_section, uint
 /* The same for addresses of a linked file; addresses outside of all sections stay. */
 uint64_t delta_elf_project_address(struct delta_elf_frame *f, uint64_t address);
 int delta_elf_section_of_address(const struct delta_elf_frame *f, uint64_t address); /* old; -1: none */
+/* Whether a number can be meant as an address: linked there, and too large for what else numbers are. */
+static inline bool delta_elf_is_absolute(const struct delta_elf_frame *f, uint32_t v) {
+        return v >= 0x10000 && delta_elf_section_of_address(f, v) >= 0;
+}
 /* The new number of a symbol, judged by where its record went. */
 uint32_t delta_elf_project_symbol(struct delta_elf_frame *f, unsigned old_symbols, uint32_t index);

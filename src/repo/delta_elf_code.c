@@ -23,7 +23,7 @@ static ssize_t piece_at(const struct delta_map *m, int64_t new_offset) {
 }
 
 /* Old bytes from `at` on, at least `want` of them unless `end` comes first. */
-static int window_at(struct delta_elf_predictor *p, int64_t at, size_t want, int64_t end, const uint8_t **ret,
+int delta_elf_window(struct delta_elf_predictor *p, int64_t at, size_t want, int64_t end, const uint8_t **ret,
                      size_t *ret_n) {
         if (!p->window) {
                 p->window = malloc(DELTA_ELF_WINDOW);
@@ -66,6 +66,18 @@ static int64_t new_displacement(struct delta_elf_predictor *p, const struct stre
         return (int64_t)(delta_elf_project_address(f, target) - (place->address + new_next));
 }
 
+/* In files that are linked to fixed addresses these stand in instructions as they are. */
+static void put_absolute(struct delta_elf_predictor *p, const struct stretch *s, int64_t field, uint32_t v,
+                         int64_t old_offset) {
+        if (!delta_elf_is_absolute(&p->frame, v))
+                return;
+        uint8_t put[4];
+        delta_put32(put, (uint32_t)delta_elf_project_address(&p->frame, v));
+        for (unsigned k = 0; k < 4; k++)
+                if (field + k >= old_offset && field + k < old_offset + (int64_t)s->n)
+                        s->ret[field + k - old_offset] = put[k];
+}
+
 int delta_elf_predict_x86(struct delta_elf_predictor *p, const struct stretch *s) {
         struct delta_elf_frame *f = &p->frame;
         int64_t old_offset = (int64_t)(s->old_begin + s->old_at);
@@ -88,7 +100,7 @@ int delta_elf_predict_x86(struct delta_elf_predictor *p, const struct stretch *s
         while (at < stop) {
                 const uint8_t *bytes;
                 size_t n;
-                int r = window_at(p, at, DELTA_X86_INSTRUCTION_MAX, end, &bytes, &n);
+                int r = delta_elf_window(p, at, DELTA_X86_INSTRUCTION_MAX, end, &bytes, &n);
                 if (r < 0)
                         return r;
                 struct delta_x86_instruction i;
@@ -108,6 +120,14 @@ int delta_elf_predict_x86(struct delta_elf_predictor *p, const struct stretch *s
                         for (unsigned k = 0; k < size; k++)
                                 if (field + k >= old_offset && field + k < stop)
                                         s->ret[field + k - old_offset] = put[k];
+                }
+                if (f->old.type == DELTA_ELF_EXECUTABLE && next > old_offset) {
+                        if (i.absolute_at > 0)
+                                put_absolute(p, s, at + i.absolute_at, delta_get32(bytes + i.absolute_at),
+                                             old_offset);
+                        if (i.immediate_at > 0)
+                                put_absolute(p, s, at + i.immediate_at, delta_get32(bytes + i.immediate_at),
+                                             old_offset);
                 }
                 at = next;
         }

@@ -85,11 +85,14 @@ int delta_elf_version_open(const uint8_t *data, int64_t length, struct delta_fil
                 if (s->type == DELTA_ELF_RELA && s->info < elf.n && s->info != 0 && delta_elf_has_bytes(s) &&
                     s->entry_size == DELTA_ELF_RELA_SIZE)
                         v->rela_of[s->info] = i;
-                if (s->type != DELTA_ELF_SYMTAB || v->symbols || !delta_elf_has_bytes(s) ||
-                    s->link >= elf.n || !delta_elf_has_bytes(&elf.sections[s->link]))
+                bool wanted = s->type == DELTA_ELF_SYMTAB || (s->type == DELTA_ELF_DYNSYM && !v->symbols);
+                if (!wanted || !delta_elf_has_bytes(s) || s->link >= elf.n ||
+                    !delta_elf_has_bytes(&elf.sections[s->link]))
                         continue;
                 const struct delta_elf_section *names = &elf.sections[s->link];
                 size_t n = (size_t)(s->size / DELTA_ELF_SYMBOL_SIZE);
+                free(v->symbols); /* the full table tells more than the dynamic one */
+                v->n_symbols = 0;
                 v->symbols = calloc(n + 1, sizeof(*v->symbols));
                 if (!v->symbols)
                         return -ENOMEM;
@@ -201,6 +204,17 @@ uint64_t delta_elf_rela_identity(struct delta_elf_matcher *m, const struct delta
 
 /* ---- Tokens of sections */
 
+/* Names that differ in the number at their end alone, as compilers make them, are alike. */
+static uint64_t name_token(const void *name, size_t n, uint64_t seed) {
+        const uint8_t *p = name;
+        uint64_t token = delta_elf_hash(p, n, seed);
+        size_t stem = n > 0 && p[n - 1] == 0 ? n - 1 : n;
+        size_t ended = n - stem;
+        while (stem > 0 && p[stem - 1] >= '0' && p[stem - 1] <= '9')
+                stem--;
+        return delta_elf_hash(p, stem, seed + (n - ended) * 77) << 32 | (uint32_t)token;
+}
+
 static const uint8_t *bytes_of(const struct delta_elf_version *v, unsigned section) {
         return v->data + v->elf.sections[section].offset;
 }
@@ -211,7 +225,7 @@ static int string_tokens(const struct delta_elf_version *v, unsigned section, st
         for (uint64_t at = 0; at < size;) {
                 const uint8_t *end = memchr(data + at, 0, (size_t)(size - at));
                 uint64_t n = end ? (uint64_t)(end - data) + 1 - at : size - at;
-                int r = delta_elf_tokens_add(ret, delta_elf_hash(data + at, (size_t)n, 0), at);
+                int r = delta_elf_tokens_add(ret, name_token(data + at, (size_t)n, 0), at);
                 if (r < 0)
                         return r;
                 at += n;
@@ -229,12 +243,12 @@ static int symbol_tokens(const struct delta_elf_version *v, unsigned section, st
                 uint32_t name = delta_get32(data + at);
                 uint16_t in = delta_get16(data + at + 6);
                 uint64_t token = data[at + 4];
-                if (name < names->size)
-                        token = delta_elf_hash(
-                                text + name, strnlen((const char *)text + name, (size_t)(names->size - name)),
-                                token);
                 if (in > 0 && in < v->elf.n)
                         token = hash_text(delta_elf_name(&v->elf, in), token);
+                if (name < names->size)
+                        token = name_token(text + name,
+                                           strnlen((const char *)text + name, (size_t)(names->size - name)),
+                                           token);
                 int r = delta_elf_tokens_add(ret, token, at);
                 if (r < 0)
                         return r;
@@ -250,6 +264,10 @@ static uint8_t *meaning_of(struct delta_elf_matcher *m, const struct delta_elf_v
                 return NULL;
         memcpy(copy, bytes_of(v, section), (size_t)s->size);
         unsigned rela = v->rela_of[section];
+        if (v->elf.type != DELTA_ELF_RELOCATABLE) {
+                delta_elf_hide_addresses(v, section, copy);
+                return copy;
+        }
         if (rela == 0)
                 return copy;
         const uint8_t *entries = bytes_of(v, rela);
@@ -290,6 +308,49 @@ static int record_tokens(const uint8_t *data, uint64_t size, unsigned record, un
         return 0;
 }
 
+struct start { /* of a function */
+        uint64_t at, name;
+};
+
+static int compare_starts(const void *a, const void *b) {
+        const struct start *x = a, *y = b;
+        return x->at != y->at ? (x->at < y->at ? -1 : 1) : x->name < y->name ? -1 : x->name > y->name;
+}
+
+static int function_starts(const struct delta_elf_version *v, unsigned section, struct start **ret,
+                           size_t *ret_n) {
+        struct start *starts = calloc(v->n_symbols + 1, sizeof(*starts));
+        if (!starts)
+                return -ENOMEM;
+        uint64_t base = v->elf.type == DELTA_ELF_RELOCATABLE ? 0 : v->elf.sections[section].address;
+        size_t n = 0, kept = 0;
+        for (size_t i = 0; i < v->n_symbols; i++)
+                if (v->symbols[i].type == 2 && v->symbols[i].section == section)
+                        starts[n++] = (struct start){
+                                v->symbols[i].value - base,
+                                name_token(v->symbols[i].name, strlen(v->symbols[i].name), 0) >> 32};
+        if (n > 0)
+                qsort(starts, n, sizeof(*starts), compare_starts);
+        for (size_t i = 0; i < n; i++) /* of several names for one place, one */
+                if (kept == 0 || starts[kept - 1].at != starts[i].at)
+                        starts[kept++] = starts[i];
+        *ret = starts;
+        *ret_n = kept;
+        return 0;
+}
+
+/* Whether a number may be an address in a file linked to fixed ones. */
+static bool in_image(const struct delta_elf_version *v, uint32_t address) {
+        if (address < 0x10000)
+                return false;
+        for (unsigned i = 0; i < v->elf.n; i++) {
+                const struct delta_elf_section *s = &v->elf.sections[i];
+                if (s->flags & DELTA_ELF_ALLOC && s->address != 0 && address - s->address < s->size)
+                        return true;
+        }
+        return false;
+}
+
 int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_version *v, unsigned section,
                           struct delta_elf_tokens *ret) {
         const struct delta_elf_section *s = &v->elf.sections[section];
@@ -298,6 +359,11 @@ int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_ve
         const uint8_t *relas = rela ? bytes_of(v, rela) : NULL;
         uint64_t n_relas = rela ? v->elf.sections[rela].size / DELTA_ELF_RELA_SIZE : 0, next = 0;
         bool relocatable = v->elf.type == DELTA_ELF_RELOCATABLE;
+        _cleanup_(x_freep) struct start *starts = NULL;
+        size_t n_starts = 0, start = 0;
+        int found = function_starts(v, section, &starts, &n_starts);
+        if (found < 0)
+                return found;
         for (uint64_t at = 0; at < s->size;) {
                 struct delta_x86_instruction i = {.length = 4, .operands_at = 4};
                 uint8_t bytes[DELTA_X86_INSTRUCTION_MAX] = {0};
@@ -308,6 +374,12 @@ int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_ve
                 uint64_t meaning = 0;
                 if (i.field != DELTA_X86_NO_FIELD && (i.field != DELTA_X86_DATA32 || !relocatable))
                         memset(bytes + i.field_at, 0, i.field == DELTA_X86_BRANCH8 ? 1 : 4);
+                if (v->elf.type == DELTA_ELF_EXECUTABLE) {
+                        if (i.absolute_at > 0 && in_image(v, delta_get32(bytes + i.absolute_at)))
+                                memset(bytes + i.absolute_at, 0, 4);
+                        if (i.immediate_at > 0 && in_image(v, delta_get32(bytes + i.immediate_at)))
+                                memset(bytes + i.immediate_at, 0, 4);
+                }
                 while (next < n_relas && delta_get64(relas + next * DELTA_ELF_RELA_SIZE) < at)
                         next++;
                 for (; next < n_relas; next++) {
@@ -320,6 +392,12 @@ int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_ve
                 uint64_t token = delta_elf_hash(bytes, (size_t)length, meaning);
                 size_t n_opcode = MIN((size_t)i.operands_at, (size_t)length);
                 uint64_t alike = delta_elf_hash(bytes, n_opcode, length);
+                while (start < n_starts && starts[start].at < at)
+                        start++;
+                if (start < n_starts && starts[start].at == at) { /* a function is told by its name */
+                        token = token * 31 + starts[start].name;
+                        alike = alike * 31 + starts[start].name;
+                }
                 int r = delta_elf_tokens_add(ret, alike << 32 | (uint32_t)token, at);
                 if (r < 0)
                         return r;
@@ -373,32 +451,59 @@ static int put_pieces(struct delta_elf_matcher *m, unsigned old_section, unsigne
         return 0;
 }
 
+static int align_tokens(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section,
+                        const struct delta_elf_tokens *o, const struct delta_elf_tokens *w,
+                        enum delta_elf_order order, unsigned least, struct delta_pieces *ret_runs,
+                        struct delta_pieces *ret_pieces) {
+        int r = 0;
+        if (order == DELTA_ELF_KEPT)
+                r = delta_match_tokens(o->tokens, o->n, w->tokens, w->n, ret_runs);
+        if (r == 0)
+                r = delta_match_moved_tokens(o->tokens, o->n, w->tokens, w->n,
+                                             order == DELTA_ELF_KEPT ? MOVED_MIN : 3, ret_runs);
+        if (r == 0 && order == DELTA_ELF_MIXED)
+                r = delta_match_gap_tokens(o->tokens, o->n, w->tokens, w->n, ret_runs);
+        return r < 0 ? r
+                     : runs_to_pieces(o, m->old_version.elf.sections[old_section].size, w,
+                                      m->new_version.elf.sections[new_section].size, ret_runs, least,
+                                      ret_pieces);
+}
+
+/* About what pieces cost: themselves, and what they leave out. */
+static int64_t cost_of(const struct delta_pieces *pieces, uint64_t size) {
+        int64_t covered = 0;
+        for (size_t i = 0; i < pieces->n; i++)
+                covered += pieces->items[i].length;
+        return (int64_t)size - covered + 5 * (int64_t)pieces->n;
+}
+
 int delta_elf_match_by_tokens(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section,
                               const struct delta_elf_tokens *o, const struct delta_elf_tokens *w,
                               enum delta_elf_order order, unsigned least, struct delta_pieces *ret_runs) {
-        struct delta_pieces runs = {0}, pieces = {0};
-        int r = 0;
-        if (order == DELTA_ELF_KEPT)
-                r = delta_match_tokens(o->tokens, o->n, w->tokens, w->n, &runs);
+        struct delta_pieces runs[2] = {{0}}, pieces[2] = {{0}};
+        unsigned best = 0;
+        int r = align_tokens(m, old_section, new_section, o, w,
+                             order == DELTA_ELF_MIXED ? order : DELTA_ELF_KEPT, least, &runs[0], &pieces[0]);
+        if (r == 0 && order == DELTA_ELF_EITHER && pieces[0].n > 50) {
+                uint64_t size = m->new_version.elf.sections[new_section].size;
+                r = align_tokens(m, old_section, new_section, o, w, DELTA_ELF_MIXED, least, &runs[1],
+                                 &pieces[1]);
+                best = r == 0 && cost_of(&pieces[1], size) < cost_of(&pieces[0], size);
+        }
         if (r == 0)
-                r = delta_match_moved_tokens(o->tokens, o->n, w->tokens, w->n,
-                                             order == DELTA_ELF_KEPT ? MOVED_MIN : 3, &runs);
-        if (r == 0 && order == DELTA_ELF_MIXED)
-                r = delta_match_gap_tokens(o->tokens, o->n, w->tokens, w->n, &runs);
-        if (r == 0)
-                r = runs_to_pieces(o, m->old_version.elf.sections[old_section].size, w,
-                                   m->new_version.elf.sections[new_section].size, &runs, least, &pieces);
-        if (r == 0)
-                r = put_pieces(m, old_section, new_section, &pieces);
-        delta_pieces_done(&pieces);
-        if (ret_runs && r == 0)
-                *ret_runs = runs;
-        else
-                delta_pieces_done(&runs);
+                r = put_pieces(m, old_section, new_section, &pieces[best]);
+        if (ret_runs && r == 0) {
+                *ret_runs = runs[best];
+                runs[best] = (struct delta_pieces){0};
+        }
+        for (unsigned i = 0; i < 2; i++) {
+                delta_pieces_done(&runs[i]);
+                delta_pieces_done(&pieces[i]);
+        }
         return r;
 }
 
-enum how { BY_STRINGS, BY_SYMBOLS, BY_CODE, BY_RECORDS, BY_BYTES, BY_RELAS, BY_BTF };
+enum how { BY_STRINGS, BY_SYMBOLS, BY_CODE, BY_RECORDS, BY_BYTES, BY_RELAS, BY_BTF, BY_LINKED };
 
 /* Tables of the kernel whose records are known; others are found by their relocations' stride. */
 static const struct {
@@ -439,6 +544,8 @@ static enum how how_to_match(const struct delta_elf_version *v, unsigned section
                 return BY_CODE;
         if (strcmp(delta_elf_name(&v->elf, section), ".BTF") == 0)
                 return BY_BTF;
+        if (delta_elf_is_linked_table(v, section))
+                return BY_LINKED;
         return record_size(v, section) > 0 ? BY_RECORDS : BY_BYTES;
 }
 
@@ -637,6 +744,8 @@ static int match_sections_as(struct delta_elf_matcher *m, enum how how) {
                         r = delta_elf_match_btf(m, (unsigned)o, w);
                         if (r == -EBADMSG)
                                 r = match_data(m, (unsigned)o, w, BY_BYTES);
+                } else if (how == BY_LINKED) {
+                        r = delta_elf_match_linked(m, (unsigned)o, w);
                 } else if (old_section->size == new_section->size && how != BY_RECORDS && how != BY_RELAS &&
                            memcmp(bytes_of(&m->old_version, (unsigned)o), bytes_of(&m->new_version, w),
                                   (size_t)old_section->size) == 0)
@@ -729,7 +838,7 @@ static int match_all(struct delta_elf_matcher *m, struct buf *side) {
                 return -ENOMEM;
         r = refresh_map(m);
         static const enum how order[] = {BY_STRINGS, BY_CODE,  BY_SYMBOLS, BY_BTF,
-                                         BY_RECORDS, BY_BYTES, BY_RELAS};
+                                         BY_RECORDS, BY_BYTES, BY_RELAS,   BY_LINKED};
         for (size_t i = 0; i < ARRAY_SIZE(order) && r == 0; i++)
                 r = match_sections_as(m, order[i]);
         if (r == 0)
@@ -740,8 +849,15 @@ static int match_all(struct delta_elf_matcher *m, struct buf *side) {
                 r = delta_elf_frame_encode(&m->frame, side);
         if (r < 0)
                 return r;
-        delta_put_number(side, m->has_btf ? 1 : 0);
-        return buf_append(side, m->btf_side.data, m->btf_side.len);
+        bool linked = m->old_version.elf.type != DELTA_ELF_RELOCATABLE;
+        delta_put_number(side, (m->has_btf ? 1u : 0) | (linked ? 2u : 0));
+        r = buf_append(side, m->btf_side.data, m->btf_side.len);
+        if (r == 0 && linked) {
+                r = refresh_map(m);
+                if (r == 0)
+                        r = delta_elf_choose_rules(m, side);
+        }
+        return r;
 }
 
 int delta_elf_match(const struct delta_pair *pair, struct delta_pieces *ret, struct buf *ret_side) {

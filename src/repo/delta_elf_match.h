@@ -54,9 +54,10 @@ uint64_t delta_elf_rela_identity(struct delta_elf_matcher *m, const struct delta
 /* Code as one token an instruction. */
 int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_version *v, unsigned section,
                           struct delta_elf_tokens *ret);
-enum delta_elf_order {                  /* what is known of the order of tokens */
-                       DELTA_ELF_KEPT,  /* stays the same; only what is left over is looked for elsewhere */
-                       DELTA_ELF_MIXED, /* blocks change places */
+enum delta_elf_order {                   /* what is known of the order of tokens */
+                       DELTA_ELF_KEPT,   /* stays the same; only what is left over is looked for elsewhere */
+                       DELTA_ELF_MIXED,  /* blocks change places */
+                       DELTA_ELF_EITHER, /* both are tried */
 };
 /* Aligns tokens and adds the pieces that come of it to the matcher's; what is shorter than `least` bytes is
  * left out. ret_runs may be NULL. */
@@ -80,3 +81,11 @@ int delta_elf_match_btf(struct delta_elf_matcher *m, unsigned old_section, unsig
 int delta_elf_version_open(const uint8_t *data, int64_t length, struct delta_file *file,
                            struct delta_elf_version *ret);
 void delta_elf_version_close(struct delta_elf_version *v);
+
+/* Linked files: tables whose records are told by what they refer to. */
+bool delta_elf_is_linked_table(const struct delta_elf_version *v, unsigned section);
+int delta_elf_match_linked(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section);
+/* In a copy of a writable section's bytes, words that look like addresses become the section they lead to. */
+void delta_elf_hide_addresses(const struct delta_elf_version *v, unsigned section, uint8_t *copy);
+/* Tries the rules that are open to choice and appends the best ones to the side information. */
+int delta_elf_choose_rules(struct delta_elf_matcher *m, struct buf *side);

@@ -74,13 +74,10 @@ static struct region new_region(const struct delta_elf_frame *f, uint64_t at) {
 
 /* ---- Records of fixed size */
 
-typedef void (*record_rule)(struct delta_elf_predictor *p, unsigned old_section, uint64_t old_at,
-                            uint64_t new_at, uint8_t *record);
-
 /* Old offsets and new ones here are of the section. Records whose ends are cut off by the call are worked
  * out whole, aside. */
-static int predict_records(struct delta_elf_predictor *p, const struct stretch *s, size_t size,
-                           record_rule rule) {
+int delta_elf_predict_records(struct delta_elf_predictor *p, const struct stretch *s, size_t size,
+                              delta_elf_record_rule rule) {
         if (s->old_at % size != s->new_at % size)
                 return 0;
         uint8_t aside[64];
@@ -262,7 +259,14 @@ static void rule_rela_linked(struct delta_elf_predictor *p, unsigned section, ui
         struct delta_elf_frame *f = &p->frame;
         const struct delta_elf_section *s = &f->old.sections[section];
         uint32_t symbol = delta_get32(record + 12);
-        delta_put64(record, delta_elf_project_address(f, delta_get64(record)));
+        uint64_t place = delta_get64(record);
+        if (s->info != 0 && s->info < f->old.n && f->new_of_old[s->info] >= 0)
+                /* slots for functions: one each, in the order of these */
+                place += f->places[f->new_of_old[s->info]].address - f->old.sections[s->info].address +
+                         (new_at - old_at) / DELTA_ELF_RELA_SIZE * 8;
+        else
+                place = delta_elf_project_address(f, place);
+        delta_put64(record, place);
         if (symbol != 0 && s->link < f->old.n)
                 delta_put32(record + 12, delta_elf_project_symbol(f, s->link, symbol));
         else if (symbol == 0)
@@ -271,12 +275,12 @@ static void rule_rela_linked(struct delta_elf_predictor *p, unsigned section, ui
 
 static int predict_rela(struct delta_elf_predictor *p, const struct stretch *s) {
         if (p->frame.old.type != DELTA_ELF_RELOCATABLE)
-                return predict_records(p, s, DELTA_ELF_RELA_SIZE, rule_rela_linked);
+                return delta_elf_predict_records(p, s, DELTA_ELF_RELA_SIZE, rule_rela_linked);
         uint32_t link = p->frame.old.sections[s->old_section].link;
         if (link >= p->frame.old.n)
                 return 0;
         int r = delta_elf_load_symbols(p, link);
-        return r < 0 ? r : predict_records(p, s, DELTA_ELF_RELA_SIZE, rule_rela_relocatable);
+        return r < 0 ? r : delta_elf_predict_records(p, s, DELTA_ELF_RELA_SIZE, rule_rela_relocatable);
 }
 
 static void rule_version(struct delta_elf_predictor *p, unsigned section, uint64_t old_at, uint64_t new_at,
@@ -307,16 +311,33 @@ static unsigned choose_rule(const struct delta_elf *e, unsigned section) {
                 return DELTA_ELF_RULE_CHECKSUMS;
         if (strcmp(name, ".BTF") == 0)
                 return DELTA_ELF_RULE_BTF;
+        if (strcmp(name, ".eh_frame") == 0 && e->type != DELTA_ELF_RELOCATABLE)
+                return DELTA_ELF_RULE_UNWIND;
+        if (strcmp(name, ".eh_frame_hdr") == 0)
+                return DELTA_ELF_RULE_UNWIND_INDEX;
         return DELTA_ELF_RULE_BYTES;
+}
+
+bool delta_elf_rule_is_open(const struct delta_elf *e, unsigned section) {
+        const struct delta_elf_section *s = &e->sections[section];
+        return e->type != DELTA_ELF_RELOCATABLE && s->flags & DELTA_ELF_ALLOC && delta_elf_has_bytes(s) &&
+               choose_rule(e, section) == DELTA_ELF_RULE_BYTES && s->entry_size != 1 &&
+               (s->type == 1 || s->type == 6 || s->type == 14 || s->type == 15);
 }
 
 static int predict_section(struct delta_elf_predictor *p, const struct stretch *s) {
         switch (p->rules[s->old_section]) {
         case DELTA_ELF_RULE_RELA: return predict_rela(p, s);
-        case DELTA_ELF_RULE_SYMBOLS: return predict_records(p, s, DELTA_ELF_SYMBOL_SIZE, rule_symbol);
-        case DELTA_ELF_RULE_VERSIONS: return predict_records(p, s, 64, rule_version);
-        case DELTA_ELF_RULE_CHECKSUMS: return predict_records(p, s, 4, rule_version);
+        case DELTA_ELF_RULE_SYMBOLS:
+                return delta_elf_predict_records(p, s, DELTA_ELF_SYMBOL_SIZE, rule_symbol);
+        case DELTA_ELF_RULE_VERSIONS: return delta_elf_predict_records(p, s, 64, rule_version);
+        case DELTA_ELF_RULE_CHECKSUMS: return delta_elf_predict_records(p, s, 4, rule_version);
         case DELTA_ELF_RULE_BTF: return delta_elf_predict_btf(p, s);
+        case DELTA_ELF_RULE_UNWIND: return delta_elf_predict_unwind(p, s);
+        case DELTA_ELF_RULE_UNWIND_INDEX:
+                return delta_elf_predict_records(p, s, 4, delta_elf_rule_unwind_index);
+        case DELTA_ELF_RULE_ADDRESSES: return delta_elf_predict_records(p, s, 8, delta_elf_rule_address);
+        case DELTA_ELF_RULE_TABLES: return delta_elf_predict_tables(p, s);
         case DELTA_ELF_RULE_X86: return delta_elf_predict_x86(p, s);
         default: return 0;
         }
@@ -342,11 +363,12 @@ static int elf_predict(void *arg, int64_t old_offset, int64_t new_offset, size_t
                                 r = predict_section(p, &s);
                 } else if (o.index == w.index) {
                         if (o.index == REGION_HEADER)
-                                r = predict_records(p, &s, DELTA_ELF_HEADER_SIZE, rule_header);
+                                r = delta_elf_predict_records(p, &s, DELTA_ELF_HEADER_SIZE, rule_header);
                         else if (o.index == REGION_SECTIONS)
-                                r = predict_records(p, &s, DELTA_ELF_SECTION_SIZE, rule_section_header);
+                                r = delta_elf_predict_records(p, &s, DELTA_ELF_SECTION_SIZE,
+                                                              rule_section_header);
                         else if (o.index == REGION_SEGMENTS)
-                                r = predict_records(p, &s, DELTA_ELF_SEGMENT_SIZE, rule_segment);
+                                r = delta_elf_predict_records(p, &s, DELTA_ELF_SEGMENT_SIZE, rule_segment);
                 }
                 done += count;
         }
@@ -390,6 +412,8 @@ static void elf_release(void *arg) {
         free(p->rules);
         free(p->section_of_symbol);
         free(p->window);
+        free(p->unwind.marks);
+        free(p->tables.begins);
         delta_elf_btf_free(p->btf);
         delta_elf_frame_done(&p->frame);
         free(p);
@@ -408,13 +432,21 @@ static int make_state(const struct delta_context *c, struct delta_elf_predictor 
         delta_elf_frame_set_map(&p->frame, c->map);
         p->old_file = c->old_file;
         p->shared = c->shared;
-        p->symbols_of = -1;
+        p->symbols_of = p->unwind.section = p->tables.section = -1;
         p->kinds = calloc(p->frame.old.n, sizeof(*p->kinds));
         p->rules = calloc(p->frame.old.n, sizeof(*p->rules));
         if (!p->kinds || !p->rules)
                 return -ENOMEM;
         for (unsigned i = 0; i < p->frame.old.n; i++)
                 p->rules[i] = (uint8_t)choose_rule(&p->frame.old, i);
+        for (unsigned i = 0; i < p->frame.old.n && extras & 2; i++)
+                if (delta_elf_rule_is_open(&p->frame.old, i)) {
+                        uint64_t choice = delta_get_number(&side);
+                        if (side.failed || choice > 2)
+                                return -EBADMSG;
+                        if (choice > 0)
+                                p->rules[i] = choice == 1 ? DELTA_ELF_RULE_ADDRESSES : DELTA_ELF_RULE_TABLES;
+                }
         return 0;
 }
 

@@ -16,6 +16,11 @@ enum delta_elf_rule {
         DELTA_ELF_RULE_VERSIONS,
         DELTA_ELF_RULE_CHECKSUMS,
         DELTA_ELF_RULE_BTF,
+        DELTA_ELF_RULE_UNWIND,
+        DELTA_ELF_RULE_UNWIND_INDEX,
+        /* What the publisher tries on data of linked files, and tells. */
+        DELTA_ELF_RULE_ADDRESSES,
+        DELTA_ELF_RULE_TABLES,
 };
 
 struct stretch { /* of one old section matched with one new one; offsets count from the sections' beginnings
@@ -40,12 +45,39 @@ struct delta_elf_predictor {
         uint8_t *window;           /* of the old file, DELTA_ELF_WINDOW */
         int64_t window_at;
         size_t window_length;
+        struct {
+                int section; /* whose marks these are, or -1 */
+                uint8_t *marks;
+        } unwind;
+        struct {
+                int section;
+                uint8_t *begins; /* a bit for each word that code points at */
+        } tables;
         struct { /* where decoding of a piece stands */
                 size_t piece;
                 bool valid;
                 int64_t at;
         } decoding;
 };
+
+typedef void (*delta_elf_record_rule)(struct delta_elf_predictor *p, unsigned old_section, uint64_t old_at,
+                                      uint64_t new_at, uint8_t *record);
+/* Records of fixed size, at most 64 bytes. */
+int delta_elf_predict_records(struct delta_elf_predictor *p, const struct stretch *s, size_t size,
+                              delta_elf_record_rule rule);
+/* Old bytes from `at` on, at least `want` of them unless `end` comes first; valid until the next call. */
+int delta_elf_window(struct delta_elf_predictor *p, int64_t at, size_t want, int64_t end, const uint8_t **ret,
+                     size_t *ret_n);
+void delta_elf_rule_address(struct delta_elf_predictor *p, unsigned section, uint64_t old_at, uint64_t new_at,
+                            uint8_t *record);
+void delta_elf_rule_unwind_index(struct delta_elf_predictor *p, unsigned section, uint64_t old_at,
+                                 uint64_t new_at, uint8_t *record);
+void delta_elf_rule_table(struct delta_elf_predictor *p, unsigned section, uint64_t old_at, uint64_t new_at,
+                          uint8_t *record);
+int delta_elf_predict_unwind(struct delta_elf_predictor *p, const struct stretch *s);
+int delta_elf_predict_tables(struct delta_elf_predictor *p, const struct stretch *s);
+/* Whether the publisher may choose a rule for a section. */
+bool delta_elf_rule_is_open(const struct delta_elf *e, unsigned section);
 
 int delta_elf_load_symbols(struct delta_elf_predictor *p, unsigned symbols);
 /* From the publisher's words on the BTF section. */

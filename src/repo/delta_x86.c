@@ -115,7 +115,7 @@ void delta_x86_decode(const uint8_t *p, size_t n, struct delta_x86_instruction *
         }
         size_t field_at = 0;
         unsigned field = DELTA_X86_NO_FIELD;
-        size_t operands_at = at;
+        size_t operands_at = at, absolute_at = 0, immediate_at = 0;
         if (shape & MODRM) {
                 if (at >= n)
                         return;
@@ -128,8 +128,10 @@ void delta_x86_decode(const uint8_t *p, size_t n, struct delta_x86_instruction *
                 if (mod != 3 && rm == 4) {
                         if (at >= n)
                                 return;
-                        if (mod == 0 && (p[at] & 7) == 5)
+                        if (mod == 0 && (p[at] & 7) == 5) {
+                                absolute_at = at + 1;
                                 at += 4;
+                        }
                         at++;
                         operands_at++;
                 } else if (mod == 0 && rm == 5) {
@@ -137,6 +139,8 @@ void delta_x86_decode(const uint8_t *p, size_t n, struct delta_x86_instruction *
                         field_at = at;
                         at += 4;
                 }
+                if (mod == 2)
+                        absolute_at = at;
                 at += mod == 1 ? 1 : mod == 2 ? 4 : 0;
         }
         if (shape & (REL8 | REL32)) {
@@ -145,6 +149,9 @@ void delta_x86_decode(const uint8_t *p, size_t n, struct delta_x86_instruction *
                 at += shape & REL8 ? 1 : 4;
         }
         at += (shape & IMM8 ? 1u : 0) + (shape & IMM16 ? 2u : 0) + (shape & ADDRESS ? 8u : 0);
+        size_t wide_immediate = (shape & IMMZ && !narrow) || (shape & IMMV && !narrow && !wide) ? 4 : 0;
+        if (wide_immediate > 0)
+                immediate_at = at;
         if (shape & IMMZ)
                 at += narrow ? 2 : 4;
         if (shape & IMMV)
@@ -155,5 +162,7 @@ void delta_x86_decode(const uint8_t *p, size_t n, struct delta_x86_instruction *
                                               .field_at = (uint8_t)field_at,
                                               .field = (uint8_t)field,
                                               .opcode_at = (uint8_t)opcode_at,
-                                              .operands_at = (uint8_t)operands_at};
+                                              .operands_at = (uint8_t)operands_at,
+                                              .absolute_at = (uint8_t)absolute_at,
+                                              .immediate_at = (uint8_t)immediate_at};
 }
