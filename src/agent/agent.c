@@ -11,6 +11,7 @@
 #include "agent/drift.h"
 #include "agent/driver/cgroup.h"
 #include "agent/enrolment.h"
+#include "agent/import_socket.h"
 #include "agent/link.h"
 #include "agent/machine.h"
 #include "agent/network_watch.h"
@@ -57,7 +58,9 @@ struct agent {
         struct enrolment *enrolment;
         struct renewal *renewal;
         struct link *link;
-        char *link_text; /* for `status` */
+        struct import_socket *import_socket;
+        struct import *import; /* of `import` itself */
+        char *link_text;       /* for `status` */
         struct assignment *held;
         char *assignment_path;
 
@@ -424,6 +427,8 @@ static void agent_close(struct agent *a) {
         link_free(a->link);
         renewal_free(a->renewal);
         enrolment_free(a->enrolment);
+        import_socket_free(a->import_socket);
+        import_free(a->import);
         reconcile_free(a->reconcile);
         network_watch_free(a->network);
         http_client_free(a->client);
@@ -458,6 +463,8 @@ static void agent_close(struct agent *a) {
         x_closep(&a->lock);
 }
 
+static void listen_for_imports(struct agent *a);
+
 /* Everything that needs no network: from here on the node lives. */
 static int start_reconciling(struct agent *a, struct err **err) {
         int r = make_reconciler(a, err);
@@ -469,6 +476,7 @@ static int start_reconciling(struct agent *a, struct err **err) {
         a->reconciling = true;
         reconcile_start(a->reconcile, a->held);
         report_changed(a);
+        listen_for_imports(a);
         return 0;
 }
 
@@ -665,7 +673,98 @@ int agent_run(const struct agent_settings *s) {
         return code;
 }
 
-/* ---- stop-apps and status */
+/* ---- import */
+
+/* From a folder rather than from the edge: the same checks. */
+static int import_assign(void *arg, const json_t *document, struct err **err) {
+        struct agent *a = arg;
+        struct assignment *fresh = NULL;
+        if (!a->identity)
+                return err_set(err, ENOKEY, "assignment: this machine has not enrolled yet");
+        int r = assignment_verify(document, identity_bundle(a->identity), a->node,
+                                  a->unstored ? a->unstored : a->held, ledger_floor(a->ledger), &fresh, err);
+        if (r < 0)
+                return r;
+        if (a->reconcile) {
+                a->unstored = assignment_free(a->unstored);
+                keep_assignment(a, fresh);
+                return 0;
+        }
+        r = assignment_store(fresh, a->assignment_path, err);
+        assignment_free(fresh);
+        return r;
+}
+
+static void import_arrived(void *arg) {
+        struct agent *a = arg;
+        if (a->reconcile)
+                reconcile_online(a->reconcile);
+}
+
+static void make_import_host(struct agent *a, struct import_host *ret) {
+        *ret = (struct import_host){.assign = import_assign, .arrived = import_arrived, .arg = a};
+        ret->delivery.fetch = (struct fetch_host){.loop = a->loop, .objects = a->objects};
+        ret->delivery.node = a->node ? a->node : "";
+        artifact_service_fill(a->artifacts, &ret->delivery);
+}
+
+static void listen_for_imports(struct agent *a) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct import_host host;
+        make_import_host(a, &host);
+        if (import_socket_listen(&host, a->settings->state, &a->import_socket, &err) < 0)
+                log_warning("imports need the agent to be stopped", "error", err_message(err), NULL);
+}
+
+static void import_say(void *arg, const char *line) {
+        (void)arg;
+        (void)printf("%s\n", line);
+        (void)fflush(stdout);
+}
+
+static void import_done(void *arg, int error, const char *message) {
+        struct agent *a = arg;
+        if (error < 0)
+                (void)fprintf(stderr, "skerry-agent: %s\n", message ? message : strerror(-error));
+        loop_stop(a->loop, error < 0);
+}
+
+/* No agent runs: the work is done here. */
+static int import_alone(const struct agent_settings *s, const char *folder) {
+        _cleanup_(agent_close) struct agent a;
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct import_host host;
+        struct identity *identity = NULL;
+        int r = agent_open(&a, s, &err);
+        if (r == 0)
+                (void)assignment_load(a.assignment_path, &a.held, NULL);
+        if (r == 0 && identity_load(s->state, &identity, NULL) == 0)
+                r = become(&a, identity, &err);
+        if (r < 0)
+                return fail(err);
+        make_import_host(&a, &host);
+        host.say = import_say;
+        host.done = import_done;
+        host.report_arg = &a;
+        if (import_start(&host, folder, &a.import, &err) < 0)
+                return fail(err);
+        return loop_run(a.loop);
+}
+
+int agent_import(const struct agent_settings *s, const char *folder) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        _cleanup_(x_freep) char *absolute = realpath(folder, NULL);
+        if (!absolute) {
+                (void)fprintf(stderr, "skerry-agent: %s: %s\n", folder, strerror(errno));
+                return 1;
+        }
+        int r = import_socket_ask(s->state, absolute, &err);
+        if (r == -ENOENT || r == -ECONNREFUSED)
+                return import_alone(s, absolute);
+        return r < 0 ? fail(err) : r;
+}
+
+/* ---- stop-apps */
 
 static void apps_stopped(void *arg, const char *problem) {
         struct agent *a = arg;
@@ -682,26 +781,4 @@ int agent_stop_apps(const struct agent_settings *s) {
                 return fail(err);
         reconcile_stop_all(a.reconcile, apps_stopped, &a);
         return loop_run(a.loop);
-}
-
-int agent_status(const struct agent_settings *s) {
-        _cleanup_(err_freep) struct err *err = NULL;
-        _cleanup_(x_freep) char *path = path_join(s->state, "status.json"), *data = NULL;
-        _cleanup_json_ json_t *status = NULL;
-        size_t len;
-        int r = path ? file_read(path, (size_t)4 << 20, &data, &len, &err) : -ENOMEM;
-        if (r == -ENOENT) {
-                (void)fprintf(stderr, "skerry-agent: no agent has run with the state folder %s yet\n",
-                              s->state);
-                return 1;
-        }
-        if (r < 0)
-                return fail(err);
-        if (str_eq(s->output, "json")) {
-                (void)fputs(data, stdout);
-                return 0;
-        }
-        if (json_decode(data, len, &status, &err) < 0)
-                return fail(err);
-        return status_print(status, stdout) < 0 ? 1 : 0;
 }

@@ -11,5 +11,8 @@ int agent_enrol(const struct agent_settings *s);
 int agent_run(const struct agent_settings *s);
 /* Ends everything that an agent with this state folder runs; files stay. */
 int agent_stop_apps(const struct agent_settings *s);
+/* Takes artifacts, and an assignment, from a folder (agent/import.h): through the agent that runs, or itself.
+ */
+int agent_import(const struct agent_settings *s, const char *folder);
 /* Prints <state>/status.json. */
 int agent_status(const struct agent_settings *s);

@@ -126,6 +126,8 @@ static const struct option_spec status_options[] = {
         OPTIONS_END,
 };
 
+static const struct option_spec import_options[] = {OPTION_STATE, OPTION_SYSROOT, OPTIONS_REPOSITORY,
+                                                    OPTIONS_END};
 static const struct option_spec stop_options[] = {OPTION_STATE, OPTION_SYSROOT, OPTIONS_PODMAN, OPTIONS_END};
 static const struct option_spec version_options[] = {OPTIONS_END};
 
@@ -182,6 +184,11 @@ static int run_enrol(void *settings, char **arguments, size_t n) {
         return agent_enrol(s);
 }
 
+static int run_import(void *settings, char **arguments, size_t n) {
+        int code = set_up(settings, LOG_LEVEL_WARNING);
+        return code ? code : agent_import(settings, arguments[0]);
+}
+
 static int run_status(void *settings, char **arguments, size_t n) {
         return agent_status(settings);
 }
@@ -209,6 +216,18 @@ static const struct command_spec commands[] = {
                 "running what it started; the next agent with the same state folder takes over.",
                 run_options, run_run),
         COMMAND("enrol", "Get an identity by a join token, and end", NULL, enrol_options, run_enrol),
+        {.name = "import",
+         .arguments = "DIR",
+         .summary = "Take artifacts, and an assignment, from a folder that was carried here",
+         .details = "DIR is what 'skerry repo export' writes. Everything is verified as it is over a link. "
+                    "Works "
+                    "while the agent runs, and before it starts.",
+         .options = import_options,
+         .settings_size = sizeof(struct agent_settings),
+         .min_arguments = 1,
+         .max_arguments = 1,
+         .completes = "dir",
+         .run = run_import},
         COMMAND("status", "Show what this node runs", NULL, status_options, run_status),
         COMMAND("stop-apps", "End everything the agent runs on this node",
                 "The agent itself must be stopped. Managed files stay; the next 'skerry-agent run' starts "
@@ -248,6 +267,7 @@ static const struct program_spec program = {
                 "64\tThe command line was wrong.",
         .man_examples =
                 "  skerry-agent run --server https://relay.example.org:8444 --token-file /root/join-token\n"
+                "  skerry-agent import /media/usb\n"
                 "  skerry-agent status -o json",
 };
 

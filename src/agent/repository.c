@@ -282,6 +282,10 @@ void repository_cancel(struct repository *r) {
         r->done = NULL;
 }
 
+bool repository_is_busy(const struct repository *r) {
+        return r->client;
+}
+
 void repository_use_sources(struct repository *r, struct repository_sources *sources) {
         r->sources = sources ? sources : r->own_sources;
 }

@@ -77,6 +77,7 @@ bool repository_knows(const struct repository *r, const struct repository_questi
 int repository_ask(struct repository *r, const struct repository_question *q,
                    void (*done)(void *arg, int error, const char *message), void *arg, struct err **err);
 void repository_cancel(struct repository *r);
+bool repository_is_busy(const struct repository *r);
 /* The same metadata, through other sources (a folder of an import), for as long as that takes; NULL: back. */
 void repository_use_sources(struct repository *r, struct repository_sources *sources);
 
