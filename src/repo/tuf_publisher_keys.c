@@ -238,11 +238,12 @@ int publisher_signer(struct tuf_publisher *p, const char *key_id, struct tuf_sig
         if (*ret || !entry || table_get(p->absent, key_id))
                 return 0;
         const char *name = publisher_key_name(p, key_id);
-        int r = open_signer(p, name, entry, &signer, err);
+        _cleanup_(err_freep) struct err *why = NULL;
+        int r = open_signer(p, name, entry, &signer, &why);
         if (r == -ENOKEY)
                 return table_set(p->absent, key_id, p) < 0 ? err_set_errno(err, ENOMEM, "sign") : 0;
         if (r < 0)
-                return err_wrap_code(err, r, "sign with key %s", name);
+                return err_wrap_code(err, err_move(err, TAKE_PTR(why)), "sign with key %s", name);
         if (!str_eq(tuf_key_id(tuf_signer_key(signer)), key_id))
                 return err_set(err, EKEYREJECTED, "the file of key %s holds another key (%.16s...)", name,
                                tuf_key_id(tuf_signer_key(signer)));
