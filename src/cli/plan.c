@@ -7,6 +7,7 @@
 #include "base/terminal.h"
 #include "cli/git_remote.h"
 #include "cli/kinds.h"
+#include "cli/plan_repository.h"
 #include "cli/plan_state.h"
 #include "cli/print.h"
 #include "cli/repository.h"
@@ -16,7 +17,7 @@
 struct settings {
         struct cli_globals globals;
         char *against, *source, *output;
-        bool server;
+        bool server, verbose;
 };
 
 static const struct option_spec options[] = {
@@ -29,16 +30,22 @@ static const struct option_spec options[] = {
          "@sources"},
         {"against", 'a', OPTION_STRING, offsetof(struct settings, against), "DIR", NULL,
          "Compare with another folder, as a checkout of the main branch"},
+        {"verbose", 'v', OPTION_BOOL, offsetof(struct settings, verbose), NULL, NULL,
+         "Show for each node how it would get each artifact"},
         {"output", 'o', OPTION_CHOICE, offsetof(struct settings, output), "FORMAT", "table", "How to print",
          "table,json,yaml"},
         OPTIONS_END,
 };
 
 /* Compiles and, where there are errors, says so on standard error. */
-static int compile(const char *dir, const struct plan_state *state, struct fleet_model **ret,
-                   struct err **err) {
+static int compile(const char *dir, const struct plan_state *state, const struct plan_offers *offers,
+                   struct fleet_model **ret, struct err **err) {
+        const struct fleet_compile_options known = {.inventory = state->inventory,
+                                                    .n_inventory = state->inventory ? state->n_nodes : 0,
+                                                    .check_artifacts = state->api != NULL,
+                                                    .catalog = offers ? plan_offers_catalog(offers) : NULL};
         struct fleet_model *m = NULL;
-        int r = repository_compile(dir, state->inventory, state->inventory ? state->n_nodes : 0, &m, err);
+        int r = repository_compile_with(dir, &known, &m, err);
         if (r < 0)
                 return r;
         size_t errors = diagnostics_errors(m->diagnostics);
@@ -81,7 +88,7 @@ static int read_state(const struct settings *s, const char *dir, struct plan_sta
                 return read_server(s, dir, state, ret_unclear, err);
         if (!s->against)
                 return 0;
-        int r = compile(s->against, state, &other, err);
+        int r = compile(s->against, state, NULL, &other, err);
         return r < 0 ? r : plan_state_from_model(other, state, err);
 }
 
@@ -93,7 +100,10 @@ static int run(void *settings, char **arguments, size_t n) {
         _cleanup_(plan_state_done) struct plan_state state = {0};
         _cleanup_(fleet_model_freep) struct fleet_model *model = NULL;
         _cleanup_(plan_freep) struct plan *plan = NULL;
+        _cleanup_(plan_offers_freep) struct plan_offers *offers = NULL;
         const struct plan_contents contents = {plan_state_read_object, &state};
+        struct plan_sources sources = {.contents = &contents};
+        struct plan_repository repository;
         if (s->server && s->against)
                 return cli_usage("plan", "--server and --against are two things to compare with; choose one");
         if (s->source && !s->server)
@@ -102,9 +112,15 @@ static int run(void *settings, char **arguments, size_t n) {
         bool unclear = false;
         if (read_state(s, dir, &state, &unclear, &err) < 0)
                 return unclear ? cli_usage("plan", "%s", err_message(err)) : cli_fail(err);
-        if (compile(dir, &state, &model, &err) < 0 ||
-            plan_make_with_contents(model, state.before, state.n_before, state.nodes, state.n_nodes,
-                                    &contents, &plan, &err) < 0)
+        if (state.api && plan_offers_read(state.api, &offers, &err) < 0)
+                return cli_fail(err);
+        if (offers) {
+                repository = plan_offers_repository(offers);
+                sources.repository = &repository;
+        }
+        if (compile(dir, &state, offers, &model, &err) < 0 ||
+            plan_make_with(model, state.before, state.n_before, state.nodes, state.n_nodes, &sources, &plan,
+                           &err) < 0)
                 return cli_fail(err);
 
         int code;
@@ -116,8 +132,9 @@ static int run(void *settings, char **arguments, size_t n) {
                 code = EXIT_SUCCESS;
         } else {
                 _cleanup_(buf_done) struct buf out = BUF_INIT;
-                plan_format(plan, terminal_has_colour(STDOUT_FILENO),
-                            isatty(STDOUT_FILENO) == 1 ? terminal_width(STDOUT_FILENO) : 0, &out);
+                (s->verbose ? plan_format_nodes : plan_format)(
+                        plan, terminal_has_colour(STDOUT_FILENO),
+                        isatty(STDOUT_FILENO) == 1 ? terminal_width(STDOUT_FILENO) : 0, &out);
                 code = print_buf(&out);
         }
         if (code != EXIT_SUCCESS)
@@ -135,7 +152,9 @@ const struct command_spec plan_command = {
         "--against"
         " everything is new. With --server only the fleets of one source are looked at, and only the nodes "
         "that "
-        "no fleet of another source owns.\n"
+        "no fleet of another source owns; where the server has an artifact repository, each wave says how "
+        "its "
+        "nodes would get their artifacts, and in how many bytes.\n"
         "\n"
         "The exit code is 2 when there are changes, 0 when there are none, and 1 when the files are not "
         "valid or the"

@@ -98,12 +98,30 @@ static bool is_concerned(const struct plan_state *s, const json_t *node) {
         return !*fleet;
 }
 
+/* What it was told to have lies there, or will. */
+static int read_seeds(struct plan_state *s, const json_t *artifacts, struct plan_node *n) {
+        size_t i;
+        json_t *one;
+        const char **seeds = arena_calloc(s->arena, json_array_size(artifacts) + 1, sizeof(*seeds));
+        n->seeds = seeds;
+        json_array_foreach ((json_t *)artifacts, i, one) {
+                const char *sha256 = seeds ? keep(s, field_text(one, "sha256")) : NULL;
+                if (!sha256)
+                        return -ENOMEM;
+                seeds[n->n_seeds++] = sha256;
+        }
+        return seeds ? 0 : -ENOMEM;
+}
+
 static int read_node(struct plan_state *s, const json_t *o, struct plan_node *n, struct fleet_node *known,
                      struct err **err) {
         n->name = keep(s, object_name(o));
         n->connected = field_bool(o, "status.connected");
         n->fleet = keep(s, field_text(o, "status.fleet"));
         n->revision = keep(s, field_text(o, "status.desired.revision"));
+        n->platform = keep(s, field_text(o, "status.platform"));
+        if (read_seeds(s, field(o, "status.desired.artifacts"), n) < 0)
+                return no_memory(err);
         if (!n->name)
                 return err_set(err, EPROTO, "the server names a node that has no name");
         int r = pairs_from_json(s->arena, field(o, "metadata.labels"), NULL, NULL, &n->labels, err);

@@ -4,35 +4,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fs.h"
 #include "base/str.h"
 #include "cli/print.h"
+#include "cli/repo.h"
 #include "cli/repository.h"
 #include "codec/json.h"
 #include "fleet/catalog.h"
-#include "repo/tuf_publisher.h"
-
-#define PASSPHRASE_MAX 4096
 
 struct settings {
-        struct cli_globals globals;
-        char *repository, *role, **sign_with, **fleets, *passphrase_file, *output;
-        bool dry_run, stage_only;
+        struct repo_globals repo;
+        char *role, **sign_with, **fleets, *output;
+        bool dry_run, no_publish;
 };
 
 static const struct option_spec options[] = {
-        {"repository", 0, OPTION_STRING, offsetof(struct settings, repository), "DIR", ".",
-         "The work folder of the artifact repository", "dir"},
+        REPO_OPTIONS,
+        REPO_KEY_OPTIONS,
         {"fleet", 0, OPTION_STRINGS, offsetof(struct settings, fleets), "NAME", NULL,
          "Only this fleet; may be given again"},
         {"sign-with", 0, OPTION_STRINGS, offsetof(struct settings, sign_with), "KEY", NULL,
          "Sign with this key of the repository; may be given again (default: all that are at hand)"},
-        {"passphrase-file", 0, OPTION_STRING, offsetof(struct settings, passphrase_file), "FILE", NULL,
-         "File whose first line is the passphrase of the keys", "file"},
         {"role", 0, OPTION_STRING, offsetof(struct settings, role), "ROLE", NULL,
          "The role that vouches for revisions (default: revisions where it is delegated, else targets)"},
-        {"stage-only", 0, OPTION_BOOL, offsetof(struct settings, stage_only), NULL, NULL,
-         "Sign, but publish nothing: 'skerry repo publish' does"},
+        {"no-publish", 0, OPTION_BOOL, offsetof(struct settings, no_publish), NULL, NULL,
+         "Sign it only; 'skerry repo publish' makes it public"},
         {"dry-run", 0, OPTION_BOOL, offsetof(struct settings, dry_run), NULL, NULL,
          "Say what would be released, and change nothing"},
         {"output", 'o', OPTION_CHOICE, offsetof(struct settings, output), "FORMAT", "table", "How to print",
@@ -41,20 +36,6 @@ static const struct option_spec options[] = {
 };
 
 /* ---- the repository */
-
-static int passphrase(void *arg, const char *key_name, char **ret, struct err **err) {
-        const char *path = arg;
-        char *text = NULL;
-        size_t len = 0;
-        if (!path)
-                return err_set(err, ENOKEY, "key %s is under a passphrase: give --passphrase-file", key_name);
-        int r = file_read(path, PASSPHRASE_MAX, &text, &len, err);
-        if (r < 0)
-                return r;
-        text[strcspn(text, "\r\n")] = '\0';
-        *ret = text;
-        return 0;
-}
 
 struct gathering {
         struct catalog *catalog;
@@ -134,14 +115,9 @@ struct release {
  * are, is no part of a revision. */
 static int compile(const char *dir, const struct catalog *catalog, struct fleet_model **ret,
                    struct err **err) {
-        struct fleet_tree *tree = NULL;
         struct fleet_model *m = NULL;
-        int r = fleet_tree_open_folder(dir, &tree, err);
-        if (r < 0)
-                return r;
-        r = fleet_compile_with(
-                tree, &(struct fleet_compile_options){.check_artifacts = true, .catalog = catalog}, &m, err);
-        fleet_tree_close_folder(tree);
+        int r = repository_compile_with(
+                dir, &(struct fleet_compile_options){.check_artifacts = true, .catalog = catalog}, &m, err);
         if (r < 0)
                 return r;
         size_t errors = diagnostics_errors(m->diagnostics);
@@ -213,7 +189,7 @@ static int sign_and_publish(const struct settings *s, struct tuf_publisher *p, s
                                    &made, err);
         if (r < 0)
                 return r;
-        if (s->stage_only)
+        if (s->no_publish)
                 return 0;
         r = tuf_publisher_publish(p, NULL, &why);
         if (r == -ENOKEY) { /* others sign it after us */
@@ -264,21 +240,19 @@ static int print_result(const struct settings *s, const struct release *list, si
                            "sign', "
                            "and 'skerry repo publish'.\n",
                            o->missing, o->role);
-        else if (s->stage_only && o->n_new > 0)
+        else if (s->no_publish && o->n_new > 0)
                 buf_puts(&out, "Not public yet: 'skerry repo publish' makes it so.\n");
         return print_buf(&out);
 }
 
 static int release(const struct settings *s, const char *dir, int *ret_code, struct err **err) {
-        const struct tuf_publisher_options o = {
-                .passphrase = passphrase, .passphrase_arg = s->passphrase_file, .read_only = s->dry_run};
         _cleanup_(tuf_publisher_freep) struct tuf_publisher *p = NULL;
         _cleanup_(catalog_unrefp) struct catalog *catalog = NULL;
         _cleanup_(fleet_model_freep) struct fleet_model *model = NULL;
         _cleanup_(x_freep) struct release *list = NULL;
         struct outcome outcome = {0};
         size_t n = 0;
-        int r = tuf_publisher_open(s->repository, &o, &p, err);
+        int r = repo_open(&s->repo, s->dry_run, &p, err);
         if (r == 0)
                 r = choose_role(p, s->role, &outcome.role, &outcome.was_staged, err);
         if (r == 0)

@@ -17,11 +17,18 @@
 
 int repository_compile(const char *dir, const struct fleet_node *inventory, size_t n_inventory,
                        struct fleet_model **ret, struct err **err) {
+        return repository_compile_with(
+                dir, &(struct fleet_compile_options){.inventory = inventory, .n_inventory = n_inventory}, ret,
+                err);
+}
+
+int repository_compile_with(const char *dir, const struct fleet_compile_options *options,
+                            struct fleet_model **ret, struct err **err) {
         struct fleet_tree *tree = NULL;
         int r = fleet_tree_open_folder(dir, &tree, err);
         if (r < 0)
                 return r;
-        r = fleet_compile(tree, inventory, n_inventory, NULL, ret, err);
+        r = fleet_compile_with(tree, options, ret, err);
         fleet_tree_close_folder(tree);
         return r;
 }

@@ -10,6 +10,9 @@
 int repository_compile(const char *dir, const struct fleet_node *inventory, size_t n_inventory,
                        struct fleet_model **ret, struct err **err);
 
+int repository_compile_with(const char *dir, const struct fleet_compile_options *options,
+                            struct fleet_model **ret, struct err **err);
+
 struct diagnostics_look {
         const char *dir; /* for the source lines; NULL: without them */
         bool colour, unicode;

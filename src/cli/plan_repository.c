@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/plan_repository.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "base/table.h"
+#include "cli/print.h"
+#include "codec/json.h"
+#include "crypto/digest.h"
+
+#define DELTAS_MAX 256
+
+struct plan_offers {
+        struct api *api;
+        struct catalog *catalog;
+        struct arena *arena;
+        struct table *asked; /* digest of a target -> struct fetch_offer in the arena */
+};
+
+struct plan_offers *plan_offers_free(struct plan_offers *o) {
+        if (!o)
+                return NULL;
+        catalog_unref(o->catalog);
+        table_free(o->asked);
+        arena_free(o->arena);
+        free(o);
+        return NULL;
+}
+
+const struct catalog *plan_offers_catalog(const struct plan_offers *o) {
+        return o->catalog;
+}
+
+int plan_offers_read(struct api *a, struct plan_offers **ret, struct err **err) {
+        _cleanup_(plan_offers_freep) struct plan_offers *o = calloc(1, sizeof *o);
+        _cleanup_json_ json_t *answer = NULL;
+        _cleanup_(err_freep) struct err *why = NULL;
+        if (!o || !(o->arena = arena_new(0)) || !(o->asked = table_new(NULL)))
+                return err_set_errno(err, ENOMEM, "read the repository");
+        o->api = a;
+        int r = api_call(a, "GET", "/repository/targets", NULL, &answer, &why);
+        if (r == -ENOENT) {
+                *ret = NULL;
+                return 0;
+        }
+        if (r == 0)
+                r = catalog_from_json(answer, &o->catalog, &why);
+        if (r < 0)
+                return err_set(err, -r, "what the server's repository has: %s", err_message(why));
+        *ret = TAKE_PTR(o);
+        return 0;
+}
+
+static const struct fetch_delta *read_deltas(struct plan_offers *o, const json_t *list, size_t *ret_n) {
+        struct fetch_delta *deltas = arena_calloc(o->arena, DELTAS_MAX, sizeof *deltas);
+        size_t i, n = 0;
+        json_t *one;
+        json_array_foreach ((json_t *)list, i, one) {
+                const char *from = field_text(one, "from");
+                if (!deltas || n == DELTAS_MAX || !sha256_hex_is_valid(from) || field_int(one, "length") < 1)
+                        continue;
+                memcpy(deltas[n].from, from, sizeof deltas[n].from);
+                deltas[n++].length = field_int(one, "length");
+        }
+        *ret_n = n;
+        return deltas;
+}
+
+static bool offer(void *arg, const struct artifact *a, struct fetch_offer *ret) {
+        struct plan_offers *o = arg;
+        struct fetch_offer *known = table_get(o->asked, a->sha256);
+        _cleanup_(x_freep) char *path = str_format("/repository/offers/%s", a->sha256);
+        _cleanup_json_ json_t *answer = NULL;
+        if (!known) {
+                known = arena_calloc(o->arena, 1, sizeof *known);
+                if (!path || !known)
+                        return false;
+                if (api_call(o->api, "GET", path, NULL, &answer, NULL) == 0) {
+                        known->deltas = read_deltas(o, field(answer, "deltas"), &known->n_deltas);
+                        known->has_chunks = field(answer, "chunkPackLength") != NULL;
+                        known->chunk_index_length = field_int(answer, "chunkIndexLength");
+                        known->chunk_pack_length = field_int(answer, "chunkPackLength");
+                }
+                if (table_set(o->asked, a->sha256, known) < 0)
+                        return false;
+        }
+        *ret = *known;
+        return true;
+}
+
+struct plan_repository plan_offers_repository(struct plan_offers *o) {
+        return (struct plan_repository){o->catalog, offer, o};
+}
