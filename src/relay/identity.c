@@ -69,7 +69,10 @@ int identity_take_bundle(struct identity *i, const json_t *bundle, struct err **
         if (!str_eq(parts.trust_domain, i->trust_domain))
                 return err_set(err, EINVAL, "trust bundle is of %s, we are of %s", parts.trust_domain,
                                i->trust_domain);
-        if (parts.sequence <= i->bundle_sequence)
+        const json_t *repository = json_object_get(bundle, "repository");
+        bool has_more = parts.sequence == i->bundle_sequence && json_is_object(repository) &&
+                        !json_equal(repository, json_object_get(i->bundle, "repository"));
+        if (parts.sequence <= i->bundle_sequence && !has_more)
                 return err_set(err, ESTALE, "trust bundle %lld is not newer than %lld",
                                (long long)parts.sequence, (long long)i->bundle_sequence);
         /* Only what the protocol names is kept and handed on: an event also has its type. */
@@ -77,6 +80,12 @@ int identity_take_bundle(struct identity *i, const json_t *bundle, struct err **
                 "{s:O, s:O, s:O, s:O}", "trustDomain", json_object_get(bundle, "trustDomain"), "sequence",
                 json_object_get(bundle, "sequence"), "roots", json_object_get(bundle, "roots"),
                 "assignmentKeys", json_object_get(bundle, "assignmentKeys"));
+        /* Where trust in the repository begins; for nodes, who take it once. */
+        if (copy && json_is_object(repository) &&
+            json_object_set(copy, "repository", (json_t *)repository) < 0) {
+                json_decref(copy);
+                copy = NULL;
+        }
         if (!copy || str_replace(&i->roots_pem, parts.roots) < 0) {
                 json_decref(copy);
                 return err_set(err, ENOMEM, "out of memory");

@@ -276,6 +276,9 @@ static void on_done(void *arg, const struct repository_result *r) {
                 o->absent |= bit;
                 o->tried |= bit;
         } else {
+                /* What we think is in the middle of the file it thinks is behind its end. */
+                if (r->status == 416 && r->total >= 0 && r->total != block_file_length(o->file))
+                        o->in_conflict = true;
                 o->tried |= bit;
                 repository_source_failed(s, run->lied, repository_now(c), r->retry_after_ms, &c->random);
         }

@@ -15,6 +15,7 @@
 #include "relay/repository_path.h"
 #include "repo/object_store.h"
 #include "repo/tuf_client.h"
+#include "server/authority.h"
 #include "server/memory.h"
 
 #define ROOT_EVERY_MS ((msec_t)60 * 1000) /* how soon a new root is noticed by itself */
@@ -28,7 +29,7 @@ struct repository {
         json_t *root;                   /* newest that is known */
         int64_t root_version;
         struct loop_timer *timer;
-        bool reading_root, stopped;
+        bool reading_root, root_is_new, stopped;
         int said; /* the error that was logged last */
 };
 
@@ -123,6 +124,14 @@ void repository_read(struct control *c, const char *path, bool fresh, void (*don
 
 static void read_next_root(struct repository *r);
 
+/* Nodes and relays that came before the repository had a root hear of it. */
+static json_t *bundle_with_repository(const struct control *c) {
+        json_t *bundle = authority_bundle(c->authority), *repository = repository_bundle(c);
+        if (repository)
+                json_put(bundle, "repository", repository);
+        return bundle;
+}
+
 static int take_root(struct repository *r, int fd) {
         _cleanup_(x_freep) char *text = must(malloc(TUF_ROOT_MAX));
         _cleanup_json_ json_t *j = NULL;
@@ -149,6 +158,7 @@ static int take_root(struct repository *r, int fd) {
         json_decref(r->root);
         r->root = json_incref(j);
         r->root_version = version;
+        r->root_is_new = true;
         return 0;
 }
 
@@ -163,6 +173,9 @@ static void on_root(void *arg, int fd) {
                 read_next_root(r);
                 return;
         }
+        if (r->root_is_new && r->control->edge)
+                edge_broadcast(r->control->edge, "bundle", bundle_with_repository(r->control));
+        r->root_is_new = false;
         if (e == -ENOENT && r->root)
                 e = 0; /* this is the newest */
         if (e < 0 && e != r->said)
