@@ -185,6 +185,7 @@ static void download_failed(struct artifact_fetch *f, enum fetch_way way, const 
                         disk_full(f, words);
                         return;
                 }
+                f->first_source++;
                 break;
         }
         if (f->host.once && r->error != -ENOENT && r->error != -EBADMSG)
@@ -365,6 +366,8 @@ static void read_list(struct artifact_fetch *f) {
 static void list_done(void *arg, const struct download_result *r) {
         struct artifact_fetch *f = arg;
         end_download(f, r);
+        if (r->error < 0)
+                f->first_source++;
         if (r->error < 0 && r->error != -ENOENT && !f->host.once && ++f->wrong < FETCH_WRONG_MAX) {
                 wait_and_retry(f, r->retry_after_ms, r->message);
                 return;

@@ -103,9 +103,16 @@ static void next_source(struct download *d, int error, const char *message) {
                 d->error = error;
                 (void)snprintf(d->message, sizeof(d->message), "%s", message);
         }
+        /* A file of unknown length cannot be pieced together from two servers: begin anew, elsewhere. */
+        if (d->request.length < 0 && d->request.total < 0 && d->at > d->request.offset) {
+                end(d, error, message);
+                return;
+        }
         repository_place_done(&d->place);
         loop_timer_cancel(d->slow);
         d->source++;
+        if (d->request.length < 0 && d->request.total < 0)
+                d->end = -1;
         d->redirects = 0;
         if (d->source >= repository_sources_count(d->sources))
                 give_up(d);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A file of the artifact repository, or a range of one, from the first source that gives it: one pass over
  * all sources, each going on where the one before broke off. What comes is bounded in every way but not
- * trusted: the caller checks digests. Waiting and trying again is the caller's.
+ * trusted: the caller checks digests. Where a length is not known a source that
+ * breaks off ends the pass: the caller begins the next with another (first_source). Waiting and trying again
+ * is the caller's.
  *
  * What servers do wrong, and what becomes of it:
  *   ignores Range (200)       the bytes before are passed over, where that costs little; else -EOPNOTSUPP

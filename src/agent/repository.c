@@ -40,6 +40,7 @@ struct repository {
         struct tuf_client *client;
         struct download *download;
         struct buf body;
+        size_t first_source; /* one that failed is asked last the next time */
         bool searching;
         json_t *wanted; /* artifacts */
         size_t at;      /* in wanted; past its end: the revision */
@@ -307,6 +308,8 @@ static void on_file(void *arg, const struct download_result *result) {
                 tuf_client_missing(r->client);
         else
                 tuf_client_abandon(r->client, result->error, result->message);
+        if (result->error < 0 && result->error != -ENOENT)
+                r->first_source++;
         buf_done(&r->body);
         r->body = (struct buf)BUF_INIT;
         go_on(r);
@@ -319,6 +322,7 @@ static void fetch(struct repository *r, const struct tuf_need *need) {
                                      .total = -1,
                                      .max_bytes = (int64_t)need->max_bytes,
                                      .optional = need->optional,
+                                     .first_source = r->first_source,
                                      .on_data = on_data,
                                      .done = on_file,
                                      .arg = r};
@@ -338,6 +342,8 @@ static void say_time(const struct repository *r, char *out, size_t size) {
 /* What TUF says of the metadata as a whole, with what helps. */
 static void end_with_metadata(struct repository *r, int error, const struct err *err) {
         char text[MESSAGE_MAX], time[128] = "";
+        /* A frozen or lying source: ask another one first the next time. */
+        r->first_source++;
         if (error == -ETIMEDOUT)
                 say_time(r, time, sizeof(time));
         (void)snprintf(text, sizeof(text), "artifact repository: %s%s%s", err_message(err), *time ? "; " : "",
