@@ -15,6 +15,7 @@
 #define ROUNDS_MAX 6                          /* times that all sources are asked without a byte */
 #define ROOM_BYTES ((int64_t)16 << 20)        /* freed on a full disk beyond what is needed */
 #define NO_ROOM_MS 30000
+#define DOUBT_EVERY_MS 10000 /* how often a node's word that a pack is wrong is taken */
 
 struct waiter {
         struct list link;
@@ -53,7 +54,7 @@ struct object {
         unsigned rounds, lies;
         source_mask tried, absent, contributed, distrusted, without; /* without: peers that have it not */
         bool in_conflict;                                            /* sources do not agree on its length */
-        msec_t used_at, no_room_until;
+        msec_t used_at, no_room_until, doubted_at;
         unsigned working; /* workers that have it */
         unsigned writes;  /* blocks among them: */
         int64_t writing[WRITES_MAX];
@@ -62,7 +63,7 @@ struct object {
         int write_error;
         /* for and from that worker */
         int result;
-        bool in_store, was_damaged, check_again;
+        bool in_store, was_damaged;
         int64_t check_first, check_last, check_bad, n_bad, room;
 };
 

@@ -318,7 +318,7 @@ static void work_check(void *arg) {
         struct object *o = arg;
         o->result = 0;
         for (int64_t i = o->check_first; o->result == 0 && i <= o->check_last; i++)
-                if (o->check_again || !block_file_is_checked(o->file, i)) {
+                if (!block_file_is_checked(o->file, i)) {
                         o->result = block_file_check(o->file, i);
                         o->check_bad = i;
                 }
@@ -328,7 +328,6 @@ static void checked(void *arg) {
         struct object *o = arg;
         if (!came_back(o))
                 return;
-        o->check_again = false;
         if (o->result == -EBADMSG) {
                 o->all->context->stats->damaged++;
                 (void)block_file_drop(o->file, o->check_bad);
@@ -410,6 +409,22 @@ static bool has_all(const struct object *o, int64_t first, int64_t last) {
         return block_file_missing(o->file, first) > last;
 }
 
+/* A node found that a part of the pack is not what it should be. Nobody but a node that has the rest of the
+ * target can tell, so its word is taken, now and then: that part is fetched again, from somebody else where
+ * there is somebody. */
+static void doubt(struct object *o, int64_t first, int64_t last) {
+        msec_t now = repository_now(o->all->context);
+        if (o->doubted_at && now - o->doubted_at < DOUBT_EVERY_MS)
+                return;
+        o->doubted_at = now;
+        o->all->context->stats->damaged++;
+        o->distrusted |= o->contributed;
+        o->contributed = 0;
+        for (int64_t i = first; i <= last; i++)
+                (void)block_file_drop(o->file, i);
+        object_count_bytes(o, block_file_bytes(o->file));
+}
+
 /* Tells those whose part of the pack is there. true: a worker was given something to do first. */
 static bool serve_pack(struct object *o) {
         LIST_FOREACH (it, &o->waiters) {
@@ -418,15 +433,17 @@ static bool serve_pack(struct object *o) {
                 if (!blocks_of(o, w, &first, &last))
                         continue;
                 bool empty = block_file_count(o->file) == 0;
+                if (w->fresh && !w->head && !empty) {
+                        if (o->writes > 0)
+                                continue;
+                        w->fresh = false;
+                        doubt(o, first, last);
+                }
                 if (!empty && !w->head && !has_all(o, first, last)) {
                         w->waited = true;
                         continue;
                 }
-                if (!empty && !w->head && (w->fresh || !is_checked(o, first, last))) {
-                        if (o->writes > 0)
-                                continue;
-                        o->check_again = w->fresh;
-                        w->fresh = false;
+                if (!empty && !w->head && !is_checked(o, first, last)) {
                         o->check_first = first;
                         o->check_last = last;
                         begin_work(o, work_check, checked);

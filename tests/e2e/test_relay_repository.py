@@ -350,6 +350,20 @@ def test_only_the_asked_parts_of_a_pack_are_fetched(lab, folder, origin):
     assert site.get(pack)[1] == data
 
 
+def test_a_node_that_finds_a_pack_wrong_gets_it_from_another(lab, folder, origin):
+    pack, data = folder.pack(3 * MIB)
+    honest = Origin(folder.folder)
+    origin.misbehave("chunks/", "forge")
+    part = {"Range": f"bytes={MIB + 5}-{MIB + 1004}"}
+    try:
+        site = Site(lab, "--mirror", origin.url, "--mirror", honest.url)
+        assert site.get(pack, part)[1] != data[MIB + 5:MIB + 1005], "nobody but a node can tell"
+        assert site.get(pack, {**part, "Cache-Control": "no-cache"})[1] == data[MIB + 5:MIB + 1005]
+        assert site.get(pack, part)[1] == data[MIB + 5:MIB + 1005]
+    finally:
+        honest.close()
+
+
 def test_the_least_recently_used_go(lab, folder, origin):
     site = Site(lab, "--mirror", origin.url, "--cache-max", "8M")
     targets = [folder.target(f"app{n}", 2 * MIB) for n in range(6)]
