@@ -5,57 +5,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
 
 #include "base/fs.h"
 #include "base/str.h"
 #include "cli/print.h"
 #include "codec/json.h"
 
-#define PASSPHRASE_MAX 1024
 #define DELTA_LIST_MAX (1u << 20) /* bytes */
-
-/* ---- passphrases */
-
-static int ask(const char *key_name, char **ret, struct err **err) {
-        _cleanup_(x_closep) int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-        struct termios before, silent;
-        char line[PASSPHRASE_MAX + 2];
-        if (tty < 0 || tcgetattr(tty, &before) < 0)
-                return err_set(
-                        err, ENOKEY,
-                        "the key %s is under a passphrase; --passphrase-file names a file that holds it",
-                        key_name);
-        silent = before;
-        silent.c_lflag &= ~(tcflag_t)ECHO;
-        (void)tcsetattr(tty, TCSAFLUSH, &silent);
-        (void)dprintf(tty, "Passphrase of the key %s: ", key_name);
-        ssize_t n = read(tty, line, sizeof(line) - 1);
-        (void)tcsetattr(tty, TCSAFLUSH, &before);
-        (void)dprintf(tty, "\n");
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-                n--;
-        if (n <= 0)
-                return err_set(err, ENOKEY, "no passphrase for the key %s", key_name);
-        *ret = str_dup_n(line, (size_t)n);
-        explicit_bzero(line, sizeof(line));
-        return *ret ? 0 : err_set_errno(err, ENOMEM, "passphrase");
-}
-
-static int passphrase(void *arg, const char *key_name, char **ret, struct err **err) {
-        const char *file = arg;
-        char *text = NULL;
-        size_t len = 0;
-        if (!file)
-                return ask(key_name, ret, err);
-        int r = file_read(file, PASSPHRASE_MAX, &text, &len, err);
-        if (r < 0)
-                return r;
-        while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-                text[--len] = '\0';
-        *ret = text;
-        return 0;
-}
 
 /* ---- the set */
 
@@ -122,14 +78,12 @@ static void sort(struct artifact_set *s) {
                 }
 }
 
-int artifact_set_open(const struct artifact_globals *g, bool read_only, struct artifact_set **ret,
+int artifact_set_open(const struct repo_globals *g, bool read_only, struct artifact_set **ret,
                       struct err **err) {
         _cleanup_(artifact_set_freep) struct artifact_set *s = calloc(1, sizeof(*s));
-        const struct tuf_publisher_options o = {
-                .passphrase = passphrase, .passphrase_arg = g->passphrase_file, .read_only = read_only};
         if (!s)
                 return err_set_errno(err, ENOMEM, "open %s", g->repository);
-        int r = tuf_publisher_open(g->repository, &o, &s->publisher, err);
+        int r = repo_open(g, read_only, &s->publisher, err);
         if (r < 0)
                 return r;
         if ((r = tuf_publisher_each(s->publisher, NULL, gather, s)) < 0)
@@ -295,6 +249,7 @@ int artifact_publish(struct artifact_set *s, const char *what) {
         }
         if (r < 0)
                 return cli_fail(err);
+        repo_warn_of_expiry(s->publisher);
         printf("%s is published (targets %lld, snapshot %lld, timestamp %lld).\n", what,
                (long long)result.targets, (long long)result.snapshot, (long long)result.timestamp);
         return EXIT_SUCCESS;

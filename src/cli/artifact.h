@@ -2,26 +2,9 @@
 /* What the `skerry artifact` commands share: the work folder of a repository, and what lies in it. */
 #pragma once
 
-#include "cli/cli.h"
+#include "cli/repo.h"
 #include "repo/artifact.h"
 #include "repo/tuf_publisher.h"
-
-/* Options that every one of these commands has; its settings struct begins with these. */
-struct artifact_globals {
-        struct cli_globals globals;
-        char *repository, *passphrase_file;
-};
-#define ARTIFACT_OPTIONS                                                                                     \
-        {                                                                                                    \
-                "repository", 'r', OPTION_STRING, offsetof(struct artifact_globals, repository), "DIR", ".", \
-                        "The repository's work folder, as made by 'skerry repo init'"                        \
-        }
-#define ARTIFACT_KEY_OPTIONS                                                                                 \
-        {                                                                                                    \
-                "passphrase-file", 0, OPTION_STRING, offsetof(struct artifact_globals, passphrase_file),     \
-                        "FILE", NULL,                                                                        \
-                        "File with the passphrase of the signing keys (default: asked for on the terminal)"  \
-        }
 
 struct artifact_set {
         struct tuf_publisher *publisher;
@@ -30,7 +13,7 @@ struct artifact_set {
         size_t n;
 };
 /* Opens the repository and reads its artifacts; read_only: no lock is taken and nothing written. */
-int artifact_set_open(const struct artifact_globals *g, bool read_only, struct artifact_set **ret,
+int artifact_set_open(const struct repo_globals *g, bool read_only, struct artifact_set **ret,
                       struct err **err);
 struct artifact_set *artifact_set_free(struct artifact_set *s);
 DEFINE_CLEANUP(struct artifact_set, artifact_set_free)

@@ -20,12 +20,12 @@
 #define DELTAS_MAX 256 /* in a list (docs/formats/repository.md) */
 
 struct settings {
-        struct artifact_globals globals;
+        struct repo_globals globals;
         char *platform, *all_from, *output;
         int64_t threads, memory_mb;
 };
 static const struct option_spec options[] = {
-        ARTIFACT_OPTIONS,
+        REPO_OPTIONS,
         {"platform", 'p', OPTION_STRING, offsetof(struct settings, platform), "PLATFORM", NULL,
          "Only this platform (default: every one that both versions have)"},
         {"all-from", 0, OPTION_STRING, offsetof(struct settings, all_from), "VERSION", NULL,

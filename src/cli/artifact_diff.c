@@ -17,12 +17,12 @@
 #define LINES_MAX 40 /* of changes, for people; -o json has all */
 
 struct settings {
-        struct artifact_globals globals;
+        struct repo_globals globals;
         char *platform, *output;
         bool all;
 };
 static const struct option_spec options[] = {
-        ARTIFACT_OPTIONS,
+        REPO_OPTIONS,
         {"platform", 'p', OPTION_STRING, offsetof(struct settings, platform), "PLATFORM", NULL,
          "Only this platform (default: every one that both have)"},
         {"all", 'a', OPTION_BOOL, offsetof(struct settings, all), NULL, NULL,

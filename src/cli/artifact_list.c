@@ -43,11 +43,11 @@ static int print_all_json(const struct artifact_set *s, const struct artifact *c
 /* ---- list */
 
 struct list_settings {
-        struct artifact_globals globals;
+        struct repo_globals globals;
         char *output;
 };
 static const struct option_spec list_options[] = {
-        ARTIFACT_OPTIONS,
+        REPO_OPTIONS,
         {"output", 'o', OPTION_CHOICE, offsetof(struct list_settings, output), "FORMAT", "table",
          "How to print", OUTPUT_CHOICES},
         OPTIONS_END,
@@ -143,7 +143,7 @@ const struct command_spec artifact_list_command = {
 /* ---- show */
 
 static const struct option_spec show_options[] = {
-        ARTIFACT_OPTIONS,
+        REPO_OPTIONS,
         {"output", 'o', OPTION_CHOICE, offsetof(struct list_settings, output), "FORMAT", "table",
          "How to print", "table,json,yaml"},
         OPTIONS_END,

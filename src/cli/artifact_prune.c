@@ -17,9 +17,9 @@
 #include "crypto/digest.h"
 
 struct settings {
-        struct artifact_globals globals;
+        struct repo_globals globals;
 };
-static const struct option_spec options[] = {ARTIFACT_OPTIONS, OPTIONS_END};
+static const struct option_spec options[] = {REPO_OPTIONS, OPTIONS_END};
 
 struct pruning {
         struct artifact_set *set;

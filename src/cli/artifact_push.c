@@ -22,7 +22,7 @@
 #define TEMPORARY "payload-"
 
 struct settings {
-        struct artifact_globals globals;
+        struct repo_globals globals;
         char *type, *sbom, *provenance, *role;
         char **platforms, **hardware;
         int64_t time;
@@ -30,7 +30,7 @@ struct settings {
 };
 
 static const struct option_spec options[] = {
-        ARTIFACT_OPTIONS,
+        REPO_OPTIONS,
         {"type", 't', OPTION_CHOICE, offsetof(struct settings, type), "TYPE", NULL,
          "What PATH is (default: guessed where it is clear)", "file,tree,oci,image"},
         {"platform", 'p', OPTION_STRINGS, offsetof(struct settings, platforms), "PLATFORM[=PATH]", NULL,
@@ -51,7 +51,7 @@ static const struct option_spec options[] = {
          "Make no chunks: nodes without a delta fetch the whole"},
         {"no-publish", 0, OPTION_BOOL, offsetof(struct settings, no_publish), NULL, NULL,
          "Stage it only; 'skerry repo publish' makes it public"},
-        ARTIFACT_KEY_OPTIONS,
+        REPO_KEY_OPTIONS,
         OPTIONS_END,
 };
 
@@ -140,8 +140,8 @@ static int attach(struct push *p, const char *target, const char *kind, const vo
         sha256_hex(data, len, sha256);
         int r = tuf_publisher_find(p->set->publisher, path, p->s->role, &there, NULL);
         if (r < 0 || !str_eq(there.sha256, sha256)) {
-                r = tuf_publisher_add_target_bytes(p->set->publisher, path, data, len, custom, p->s->role,
-                                                   err);
+                r = tuf_publisher_add_target_bytes(p->set->publisher, path, data, len, TAKE_PTR(custom),
+                                                   p->s->role, err);
                 if (r < 0)
                         return r;
                 p->changed++;
@@ -303,9 +303,9 @@ static int add(struct push *p, struct artifact *a, const char *file, int payload
         if (there && p->changed == before)
                 return 0;
         p->changed++;
-        return there ? tuf_publisher_set_custom(p->set->publisher, target, custom, p->s->role, err)
-                     : tuf_publisher_add_target(p->set->publisher, target, file, custom, p->s->role, true,
-                                                err);
+        return there ? tuf_publisher_set_custom(p->set->publisher, target, TAKE_PTR(custom), p->s->role, err)
+                     : tuf_publisher_add_target(p->set->publisher, target, file, TAKE_PTR(custom), p->s->role,
+                                                true, err);
 }
 
 static int push_one(struct push *p, const char *platform, const char *path, struct err **err) {

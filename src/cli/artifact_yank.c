@@ -9,18 +9,18 @@
 #include "codec/json.h"
 
 struct settings {
-        struct artifact_globals globals;
+        struct repo_globals globals;
         char *use, *reason;
         bool no_publish;
 };
 static const struct option_spec options[] = {
-        ARTIFACT_OPTIONS,
+        REPO_OPTIONS,
         {"use", 'u', OPTION_STRING, offsetof(struct settings, use), "VERSION", NULL,
          "The good version, which is published again under a higher release counter", .required = true},
         {"reason", 0, OPTION_STRING, offsetof(struct settings, reason), "TEXT", NULL, "Why, for people"},
         {"no-publish", 0, OPTION_BOOL, offsetof(struct settings, no_publish), NULL, NULL,
          "Stage it only; 'skerry repo publish' makes it public"},
-        ARTIFACT_KEY_OPTIONS,
+        REPO_KEY_OPTIONS,
         OPTIONS_END,
 };
 
@@ -33,7 +33,7 @@ static int restate(struct artifact_set *set, struct artifact *a, const char *rol
         /* What a node would refuse is not signed. */
         int r = artifact_from_target(target, a->length, a->sha256, custom, &checked, err);
         artifact_free(checked);
-        return r < 0 ? r : tuf_publisher_set_custom(set->publisher, target, custom, role, err);
+        return r < 0 ? r : tuf_publisher_set_custom(set->publisher, target, TAKE_PTR(custom), role, err);
 }
 
 static int yank(const struct settings *s, struct artifact_set *set, const char *name, const char *version,

@@ -182,7 +182,7 @@ static int write_at(int fd, const void *data, size_t n, int64_t at, struct err *
 
 int archive_reader_spool(struct archive_reader *a, struct archive_entry *entry, int spool_fd, int64_t at,
                          int64_t *ret_size, struct err **err) {
-        int64_t size = archive_entry_size(entry), from = a->bytes;
+        int64_t size = archive_entry_size(entry), from = a->bytes, before = 0;
         if (size < 0 || size > TREE_BYTES_MAX - at)
                 return err_set(err, EFBIG, "it is said to have %lld bytes", (long long)size);
         for (;;) {
@@ -194,8 +194,10 @@ int archive_reader_spool(struct archive_reader *a, struct archive_entry *entry, 
                         break;
                 if (r != ARCHIVE_OK)
                         return archive_error(a->archive, err, "read it");
-                if (offset < 0 || offset > size || (int64_t)n > size - offset)
-                        return err_set(err, EINVAL, "it has data outside of its length");
+                if (offset < before || offset > size || (int64_t)n > size - offset)
+                        return err_set(err, EINVAL,
+                                       "it has data outside of its length, or pieces that overlap");
+                before = offset + (int64_t)n;
                 a->bytes += (int64_t)n;
                 if (is_bomb(a->bytes, archive_filter_bytes(a->archive, -1)) || a->bytes - from > size)
                         return refuse_bomb(err);

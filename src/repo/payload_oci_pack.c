@@ -224,6 +224,7 @@ struct image {
 struct images {
         struct image all[OCI_INDEX_MAX];
         size_t n;
+        struct buf others; /* platforms that were passed over, for people */
 };
 
 static void image_done(struct image *i) {
@@ -237,6 +238,7 @@ static struct images *images_free(struct images *i) {
                 return NULL;
         for (size_t k = 0; k < i->n; k++)
                 image_done(&i->all[k]);
+        buf_done(&i->others);
         free(i);
         return NULL;
 }
@@ -303,7 +305,7 @@ static bool is_index(const char *media) {
 }
 
 /* Does the index itself say that this is no image (a signature, an attestation), or none for the platform? */
-static bool is_skipped(const json_t *descriptor, const char *platform) {
+static bool is_skipped(struct images *all, const json_t *descriptor, const char *platform) {
         const json_t *said = json_object_get(descriptor, "platform");
         const char *system = json_string_value(json_object_get(said, "os"));
         const char *architecture = json_string_value(json_object_get(said, "architecture"));
@@ -315,7 +317,11 @@ static bool is_skipped(const json_t *descriptor, const char *platform) {
         _cleanup_(x_freep) char *text =
                 str_format("%s/%s%s%s", system, architecture, variant ? "/" : "", variant ? variant : "");
         char is[PLATFORM_MAX];
-        return text && platform_parse(text, is, NULL) == 0 && platform_match(platform, is) == 0;
+        if (!text || platform_parse(text, is, NULL) < 0 || platform_match(platform, is) > 0)
+                return false;
+        if (all->others.len < 256)
+                buf_printf(&all->others, "%s%s", all->others.len ? ", " : "", is);
+        return true;
 }
 
 static int read_index(struct source *s, const json_t *index, const char *reference, const char *platform,
@@ -332,7 +338,7 @@ static int read_index(struct source *s, const json_t *index, const char *referen
                 const char *name = reference_of(d);
                 if (!digest)
                         return err_set(err, EINVAL, "entry %zu of an index has no SHA-256", i + 1);
-                if (is_skipped(d, platform))
+                if (is_skipped(all, d, platform))
                         continue;
                 name = name ? name : reference;
                 int r;
@@ -429,8 +435,10 @@ static int choose(const struct images *all, const char *platform, const struct i
         }
         list_images(all, &there);
         if (!best)
-                return err_set(err, EINVAL, "it holds no image for %s%s%s", open ? "any platform" : platform,
-                               all->n ? ", but " : "", buf_str(&there));
+                return err_set(err, EINVAL, "it holds no image for %s, but %s%s%s",
+                               open ? "any platform" : platform,
+                               all->n + all->others.len ? buf_str(&there) : "none at all",
+                               all->n && all->others.len ? ", " : "", buf_str(&all->others));
         if (again)
                 return err_set(err, EINVAL, "it holds several images that would do (%s); save the one alone",
                                buf_str(&there));
