@@ -24,8 +24,8 @@
 #define FETCH_RANGE ((int64_t)1 << 20)
 /* Answers of this way that were wrong before it is given up. */
 #define FETCH_WRONG_MAX 3
-/* What an index comes to, before it was fetched: 28 bytes for a chunk of some 32 KiB. */
-#define FETCH_INDEX_SHARE 1024
+/* What an index comes to, before it was fetched: 19 bytes for a chunk of some 5 KiB. */
+#define FETCH_INDEX_SHARE 256
 #define FETCH_PROGRESS_STEP ((int64_t)64 << 10)
 #define FETCH_MESSAGE_MAX 480
 

@@ -41,6 +41,7 @@ struct chunk_fetch {
         size_t frames_missing;
         int store_error; /* that ended the reading of a seed */
 
+        int64_t gap;
         struct range asked[CHUNK_FETCH_AHEAD]; /* the first of them is coming in */
         size_t n_asked;
         int64_t came;    /* of it */
@@ -424,6 +425,7 @@ static int new_common(const struct chunk_index *index, int target_fd, struct chu
                 return -ENOMEM;
         f->index = index;
         f->target_fd = target_fd;
+        f->gap = CHUNK_FETCH_GAP;
         chunk_cutter_init(&f->cutter, index->average_log);
         int r = build_table(f);
         if (r < 0)
@@ -486,7 +488,7 @@ static size_t range_from(const struct chunk_fetch *f, size_t from, int64_t max_b
         size_t behind = from + 1;
         for (size_t i = behind; i < f->n_frames; i++) {
                 const struct chunk *c = frame(f, i);
-                if (c->offset - end > CHUNK_FETCH_GAP)
+                if (c->offset - end > f->gap)
                         break;
                 if (f->have[f->frames[i]])
                         continue;
@@ -497,6 +499,10 @@ static size_t range_from(const struct chunk_fetch *f, size_t from, int64_t max_b
         }
         *ret = (struct range){begin, end - begin};
         return behind;
+}
+
+void chunk_fetch_set_gap(struct chunk_fetch *f, int64_t bytes) {
+        f->gap = MAX((int64_t)0, MIN(bytes, (int64_t)CHUNK_FETCH_GAP_MAX));
 }
 
 int64_t chunk_fetch_missing(const struct chunk_fetch *f) {
@@ -692,6 +698,23 @@ int chunk_fetch_predict(const struct chunk_index *index, const int *seeds, size_
         r = scan_seeds(f, seeds, n_seeds);
         if (r < 0)
                 return failed(err, r, "look for chunks that are here already");
+        *ret_missing = chunk_fetch_missing(f);
+        return 0;
+}
+
+int chunk_fetch_predict_indexes(const struct chunk_index *index, const struct chunk_index *const *seeds,
+                                size_t n_seeds, int64_t *ret_missing, struct err **err) {
+        _cleanup_(chunk_fetch_freep) struct chunk_fetch *f = NULL;
+        int r = new_common(index, -1, &f);
+        if (r < 0)
+                return failed(err, r, "look for chunks that are here already");
+        for (size_t i = 0; i < n_seeds; i++)
+                for (size_t k = 0; k < seeds[i]->n_chunks && f->sought > 0; k++) {
+                        const struct chunk *c = &seeds[i]->chunks[k];
+                        uint32_t entry = c->kind == CHUNK_FRAME ? *slot_of(f, c->digest) : NONE;
+                        if (entry != NONE)
+                                (void)store(f, entry, NULL, c->length); /* writes nothing without a target */
+                }
         *ret_missing = chunk_fetch_missing(f);
         return 0;
 }

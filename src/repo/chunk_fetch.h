@@ -10,6 +10,7 @@
 #include "repo/chunk_index.h"
 
 #define CHUNK_FETCH_GAP 1024 /* bytes between two ranges that are fetched along: what a request costs */
+#define CHUNK_FETCH_GAP_MAX (1 << 20)
 #define CHUNK_FETCH_AHEAD 64 /* ranges asked for and not there yet, at most */
 #define CHUNK_FETCH_SYNC (32u << 20)
 
@@ -27,7 +28,16 @@ DEFINE_CLEANUP(struct chunk_fetch, chunk_fetch_free)
 /* What chunk_fetch_missing() would say at first, with nothing written: for the fetch plan. */
 int chunk_fetch_predict(const struct chunk_index *index, const int *seeds, size_t n_seeds,
                         int64_t *ret_missing, struct err **err);
+/* The same from the seeds' indexes alone, without their bytes: for a server that has no more of them. Two
+ * indexes that were cut with different averages share little here; the node, which cuts its seeds anew, finds
+ * more. */
+int chunk_fetch_predict_indexes(const struct chunk_index *index, const struct chunk_index *const *seeds,
+                                size_t n_seeds, int64_t *ret_missing, struct err **err);
 
+/* Another gap than CHUNK_FETCH_GAP, for what is asked for from now on. Where one request waits for the one
+ * before, a gap of as many bytes as the link carries in a round trip costs the least time (and more bytes).
+ */
+void chunk_fetch_set_gap(struct chunk_fetch *f, int64_t bytes);
 int64_t
 chunk_fetch_missing(const struct chunk_fetch *f); /* bytes of the pack still to be had, joined ranges */
 /* The next range of the pack, neighbours joined (a gap smaller than a request costs is fetched along), at

@@ -8,7 +8,7 @@
 #include "repo/chunk_index.h"
 
 /* Lazy matching: most of the time goes into entering each window, and the levels that search in trees are ten
- * times slower there for 2% (docs/decisions/0009-chunks.md). */
+ * times slower there for a few percent (docs/decisions/0009-chunks.md). */
 #define LEVEL 8
 
 /* Every zstd frame begins so; the pack leaves it out. */

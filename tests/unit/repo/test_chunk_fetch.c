@@ -143,6 +143,24 @@ static void test_seeds_give_what_they_have(void **state) {
         chunk_fetch_free(f);
 }
 
+static void test_predicted_from_indexes(void **state) {
+        _cleanup_(x_freep) uint8_t *old = make_content(SIZE, 20), *data = make_changed(old, SIZE, 30, 20);
+        _cleanup_(made_done) struct made m = {0}, before = {0};
+        make_chunks(data, SIZE, 2, &m);
+        make_chunks(old, SIZE, 2, &before);
+        _cleanup_(x_closep) int seed = file_of(old, SIZE);
+        const struct chunk_index *seeds[] = {before.parsed, m.parsed};
+        int64_t by_bytes, missing;
+        assert_int_equal(chunk_fetch_predict(m.parsed, &seed, 1, &by_bytes, NULL), 0);
+        assert_int_equal(chunk_fetch_predict_indexes(m.parsed, seeds, 1, &missing, NULL), 0);
+        assert_int_equal(missing, by_bytes);
+        assert_in_range(missing, 1, m.pack_length / 4);
+        assert_int_equal(chunk_fetch_predict_indexes(m.parsed, seeds, 2, &missing, NULL), 0);
+        assert_int_equal(missing, 0);
+        assert_int_equal(chunk_fetch_predict_indexes(m.parsed, NULL, 0, &missing, NULL), 0);
+        assert_int_equal(missing, m.pack_length);
+}
+
 /* Several requests under way at once; what comes is what was asked for, in order. */
 static void test_ahead(void **state) {
         _cleanup_(x_freep) uint8_t *old = make_content(SIZE, 3), *data = make_changed(old, SIZE, 200, 3);
@@ -178,6 +196,32 @@ static void test_ahead(void **state) {
         assert_true(total <= expected && total > expected / 2 && rounds > 1);
         assert_finished(f, target, data, SIZE);
         chunk_fetch_free(f);
+}
+
+/* A wider gap makes fewer requests of more bytes, and the same target. */
+static void test_gap(void **state) {
+        _cleanup_(x_freep) uint8_t *old = make_content(SIZE, 21), *data = make_changed(old, SIZE, 200, 21);
+        _cleanup_(made_done) struct made m = {0};
+        make_chunks(data, SIZE, 2, &m);
+        _cleanup_(x_closep) int seed = file_of(old, SIZE), target = target_open();
+        int64_t bytes[3];
+        unsigned requests[3] = {0};
+        for (size_t i = 0; i < 3; i++) {
+                const int64_t gap = (const int64_t[]){-5, CHUNK_FETCH_GAP, INT64_MAX}[i];
+                assert_int_equal(ftruncate(target, 0), 0);
+                struct chunk_fetch *f = fetch_open(&m, &seed, 1, target);
+                chunk_fetch_set_gap(f, gap);
+                bytes[i] = chunk_fetch_missing(f);
+                int64_t total = 0, offset, length;
+                for (; chunk_fetch_next(f, INT64_MAX, &offset, &length); requests[i]++, total += length)
+                        assert_int_equal(chunk_fetch_feed(f, m.pack + offset, (size_t)length, NULL), 0);
+                assert_int_equal(total, bytes[i]);
+                assert_finished(f, target, data, SIZE);
+                chunk_fetch_free(f);
+        }
+        assert_true(bytes[0] < bytes[1] && bytes[1] < bytes[2]);
+        assert_true(requests[0] > requests[1] && requests[1] > requests[2]);
+        assert_int_equal(requests[2], 1);
 }
 
 static void test_damage_on_the_way(void **state) {
@@ -579,7 +623,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_without_seeds),
                 TEST(test_seeds_give_what_they_have),
+                TEST(test_predicted_from_indexes),
                 TEST(test_ahead),
+                TEST(test_gap),
                 TEST(test_damage_on_the_way),
                 TEST(test_goes_on_where_it_was),
                 TEST(test_damage_in_the_target),
