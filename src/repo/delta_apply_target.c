@@ -178,13 +178,40 @@ static int account(struct delta_target *t, const uint8_t *p, size_t n) {
         return 0;
 }
 
-static int put(struct delta_target *t, const uint8_t *p, size_t n, bool zero) {
-        if (t->o.fd >= 0 && (!zero || t->is_device)) {
-                int r = delta_write_at(t->o.fd, p, n, t->written);
-                if (r < 0) {
-                        t->failed_at = "write the target";
-                        return r;
+#define HOLE 4096
+
+static bool is_zero(const uint8_t *p, size_t n) {
+        return n > 0 && p[0] == 0 && memcmp(p, p + 1, n - 1) == 0;
+}
+
+/* Whole blocks of zeros are left out: the file was made as one hole. */
+static int write_sparse(struct delta_target *t, const uint8_t *p, size_t n) {
+        int64_t at = t->written;
+        for (size_t done = 0, from = 0;;) {
+                size_t k = MIN((size_t)(HOLE - (at + (int64_t)done) % HOLE), n - done);
+                bool hole = done == n || (k == HOLE && is_zero(p + done, k));
+                if (hole && done > from) {
+                        int r = delta_write_at(t->o.fd, p + from, done - from, at + (int64_t)from);
+                        if (r < 0)
+                                return r;
                 }
+                if (done == n)
+                        return 0;
+                done += k;
+                if (hole)
+                        from = done;
+        }
+}
+
+static int put(struct delta_target *t, const uint8_t *p, size_t n, bool zero) {
+        int r = 0;
+        if (t->o.fd >= 0 && t->is_device)
+                r = delta_write_at(t->o.fd, p, n, t->written);
+        else if (t->o.fd >= 0 && !zero)
+                r = write_sparse(t, p, n);
+        if (r < 0) {
+                t->failed_at = "write the target";
+                return r;
         }
         return account(t, p, n);
 }

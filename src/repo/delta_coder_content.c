@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
-#define SLOTS_BITS 18 /* of 16 bytes */
-#define INPUTS_MAX 10
+#define LINES_BITS 17                    /* of 64 bytes: four slots */
+#define INPUTS 8                         /* of every mixer: contexts, what is expected, one constant */
 #define HISTORY_SIZE ((uint32_t)2 << 20) /* of new bytes, for the match model */
 #define MATCH_BITS 17
 #define MATCH_MIN 5
+#define CONTEXTS 6        /* of a byte */
+#define DIRECT_CONTEXTS 2 /* those with a table of their own */
+#define DIRECT_ROWS 1024
 #define FLAG_BITS 15
 #define FLAG_CONTEXTS 6
 #define BLOCK 32  /* one flag says that all of a block is as predicted */
@@ -43,7 +47,7 @@ static void logistic_init(struct logistic *l) {
 /* ---- Bit histories: how often 0 and 1 were seen in a context, in one byte. */
 
 struct history_state {
-        uint8_t next[2], n[2];
+        uint8_t n[2];
 };
 
 static unsigned larger_max(unsigned smaller) {
@@ -54,6 +58,7 @@ static unsigned larger_max(unsigned smaller) {
 /* States are (n0, n1, last bit), the last bit being kept only where both were seen. */
 struct state_table {
         struct history_state states[256];
+        uint8_t next[256][2], confidence[256];
         uint8_t of[48][48][2];
         unsigned n;
 };
@@ -85,58 +90,61 @@ static void states_init(struct state_table *t) {
                         n[bit]++;
                         while (MAX(n[0], n[1]) > larger_max(MIN(n[0], n[1])))
                                 n[n[0] < n[1]]--;
-                        t->states[s].next[bit] = t->of[n[0]][n[1]][bit];
+                        t->next[s][bit] = t->of[n[0]][n[1]][bit];
+                        t->confidence[s] = (uint8_t)(t->states[s].n[0] + t->states[s].n[1]);
                 }
 }
 
-/* ---- Mixing */
+/* ---- Mixing. Products wrap around rather than overflow: the same on every machine. */
 
 struct mixer {
-        unsigned inputs, sets;
-        int32_t *weights; /* sets x INPUTS_MAX */
+        unsigned mask; /* sets of weights - 1 */
+        int32_t *weights;
         int32_t *chosen;
 };
 
 static int mixer_init(struct mixer *m, unsigned inputs, unsigned sets, int32_t weight) {
-        m->inputs = inputs;
-        m->sets = sets;
-        m->weights = malloc((size_t)sets * INPUTS_MAX * sizeof(int32_t));
+        m->mask = sets - 1;
+        m->weights = malloc((size_t)sets * INPUTS * sizeof(int32_t));
         if (!m->weights)
                 return -ENOMEM;
-        for (unsigned i = 0; i < sets * INPUTS_MAX; i++)
-                m->weights[i] = i % INPUTS_MAX < inputs ? weight : 0;
+        for (unsigned i = 0; i < sets * INPUTS; i++)
+                m->weights[i] = i % INPUTS < inputs ? weight : 0;
         return 0;
 }
 
-static inline int mixer_dot(struct mixer *m, const int32_t *x, unsigned set) {
-        m->chosen = m->weights + (size_t)set * INPUTS_MAX;
-        int64_t sum = 0;
-        for (unsigned i = 0; i < INPUTS_MAX; i++)
-                sum += (int64_t)x[i] * m->chosen[i];
-        sum >>= 16;
-        return sum > 2047 ? 2047 : sum < -2047 ? -2047 : (int)sum;
+static inline int32_t wrapping_product(int32_t a, int32_t b) {
+        return (int32_t)((uint32_t)a * (uint32_t)b);
 }
 
-static inline void mixer_update(struct mixer *m, const int32_t *x, int32_t error, int rate) {
-        for (unsigned i = 0; i < INPUTS_MAX; i++)
-                m->chosen[i] += (int32_t)(((int64_t)x[i] * error * rate + (1 << 19)) >> 20);
+static inline int mixer_dot(struct mixer *m, const int32_t x[INPUTS], unsigned set) {
+        const int32_t *w = m->chosen = m->weights + (size_t)(set & m->mask) * INPUTS;
+        int32_t sum = 0;
+        for (unsigned i = 0; i < INPUTS; i++)
+                sum += wrapping_product(x[i], w[i]) >> 8;
+        sum >>= 8;
+        return sum > 2047 ? 2047 : sum < -2047 ? -2047 : sum;
+}
+
+static inline void mixer_update(struct mixer *m, const int32_t x[INPUTS], int32_t error) {
+        int32_t *w = m->chosen;
+        for (unsigned i = 0; i < INPUTS; i++) /* below 2^28 */
+                w[i] = (int32_t)((uint32_t)w[i] + (uint32_t)((x[i] * error + (1 << 16)) >> 17));
 }
 
 /* ---- Bytes from hashed contexts */
 
 struct byte_model {
-        unsigned n; /* contexts */
-        uint32_t hash[INPUTS_MAX];
-        uint8_t *slot[INPUTS_MAX];
-        delta_bit map[INPUTS_MAX][256];
+        uint8_t *direct[DIRECT_CONTEXTS]; /* rows of 256 histories */
+        uint32_t hash[CONTEXTS];
+        delta_bit map[CONTEXTS][256];
         struct mixer by_kind, by_state;
-        delta_bit correct[2][1024]; /* second opinion on the final probability */
 };
 
 struct delta_content {
         struct logistic l;
         struct state_table states;
-        uint8_t *slots; /* 16 bytes each: a check, then 15 bit histories of one nibble */
+        uint8_t *lines;
         struct byte_model literal, miss;
         uint64_t before; /* the bytes before, the nearest lowest */
 
@@ -154,22 +162,26 @@ struct delta_content {
         uint8_t last_old, last_new;
 };
 
-static int byte_model_init(struct byte_model *b, const struct delta_content *m, unsigned n, unsigned sets_a,
+static int byte_model_init(struct byte_model *b, const struct delta_content *m, unsigned sets_a,
                            unsigned sets_b) {
-        b->n = n;
-        for (unsigned i = 0; i < n; i++)
+        for (unsigned i = 0; i < CONTEXTS; i++)
                 for (unsigned s = 0; s < 256; s++) {
                         unsigned n0 = m->states.states[s].n[0], n1 = m->states.states[s].n[1];
                         uint32_t p = (uint32_t)(((uint64_t)(10 * n1 + 4) << 22) / (10 * (n0 + n1) + 8));
                         b->map[i][s] = (p > 4194303 ? 4194303 : p) << 10;
                 }
-        for (unsigned i = 0; i < 1024; i++)
-                b->correct[0][i] = b->correct[1][i] = DELTA_BIT_INIT;
-        int r = mixer_init(&b->by_kind, n + 2, sets_a, 65536 * 3 / 10);
-        return r < 0 ? r : mixer_init(&b->by_state, n + 2, sets_b, 65536 * 3 / 10);
+        for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) {
+                b->direct[i] = calloc(DIRECT_ROWS, 256);
+                if (!b->direct[i])
+                        return -ENOMEM;
+        }
+        int r = mixer_init(&b->by_kind, CONTEXTS + 1, sets_a, 65536 * 3 / 8);
+        return r < 0 ? r : mixer_init(&b->by_state, CONTEXTS + 1, sets_b, 65536 * 3 / 8);
 }
 
 static void byte_model_done(struct byte_model *b) {
+        for (unsigned i = 0; i < DIRECT_CONTEXTS; i++)
+                free(b->direct[i]);
         free(b->by_kind.weights);
         free(b->by_state.weights);
 }
@@ -183,15 +195,12 @@ struct delta_content *delta_content_free(struct delta_content *m) {
                 free(m->flags[i]);
         free(m->flag_by_kind.weights);
         free(m->flag_by_past.weights);
-        free(m->slots);
+        free(m->lines);
         free(m->history);
         free(m->match_index);
         free(m);
         return NULL;
 }
-
-#define LITERAL_CONTEXTS 7
-#define MISS_CONTEXTS 7
 
 int delta_content_new(struct delta_content **ret) {
         _cleanup_(delta_content_freep) struct delta_content *m = calloc(1, sizeof(*m));
@@ -199,12 +208,17 @@ int delta_content_new(struct delta_content **ret) {
                 return -ENOMEM;
         logistic_init(&m->l);
         states_init(&m->states);
-        m->slots = calloc((size_t)1 << SLOTS_BITS, 16 * 2);
+        m->lines = aligned_alloc((size_t)2 << 20, (size_t)64 << LINES_BITS);
         m->history = calloc(1, HISTORY_SIZE);
         m->match_index = calloc((size_t)1 << MATCH_BITS, sizeof(uint32_t));
-        if (!m->slots || !m->history || !m->match_index ||
-            byte_model_init(&m->literal, m, LITERAL_CONTEXTS, DELTA_KINDS * 8, 256 * 2) < 0 ||
-            byte_model_init(&m->miss, m, MISS_CONTEXTS, DELTA_KINDS * 8, 256 * 2) < 0 ||
+        if (m->lines) {
+                /* Reads jump about: large pages spare most of the translation. */
+                (void)madvise(m->lines, (size_t)64 << LINES_BITS, MADV_HUGEPAGE);
+                memset(m->lines, 0, (size_t)64 << LINES_BITS);
+        }
+        if (!m->lines || !m->history || !m->match_index ||
+            byte_model_init(&m->literal, m, DELTA_KINDS * 8, 256 * 2) < 0 ||
+            byte_model_init(&m->miss, m, DELTA_KINDS * 8, 256 * 2) < 0 ||
             mixer_init(&m->flag_by_kind, FLAG_CONTEXTS + 1, DELTA_KINDS * 8, 65536 / 4) < 0 ||
             mixer_init(&m->flag_by_past, FLAG_CONTEXTS + 1, 256, 65536 / 4) < 0)
                 return -ENOMEM;
@@ -238,67 +252,83 @@ static inline uint32_t mix32(uint64_t v) {
         return (uint32_t)(v >> 32) ^ (uint32_t)v;
 }
 
-static uint8_t *find_slot(struct delta_content *m, uint32_t hash) {
-        uint8_t check = (uint8_t)(hash >> 24 ? hash >> 24 : 1);
-        uint32_t line = (hash * 2654435769u) >> (32 - SLOTS_BITS - 1) & ~3u;
-        uint8_t *base = m->slots + (size_t)line * 16, *poorest = base;
-        for (unsigned i = 0; i < 4; i++) {
-                uint8_t *slot = base + i * 16;
+/* A line holds four slots: a check, then the 15 histories of one nibble. The poorest gives way. */
+static uint8_t *find_slot(const struct delta_content *m, uint8_t *line, uint8_t check) {
+        uint8_t *poorest = line;
+        unsigned least = 255;
+        for (uint8_t *slot = line; slot < line + 64; slot += 16) {
                 if (slot[0] == check)
                         return slot;
-                const struct history_state *a = &m->states.states[slot[1]];
-                const struct history_state *b = &m->states.states[poorest[1]];
-                if (a->n[0] + a->n[1] < b->n[0] + b->n[1])
+                unsigned n = m->states.confidence[slot[1]];
+                if (n < least) {
+                        least = n;
                         poorest = slot;
+                }
         }
         memset(poorest, 0, 16);
         poorest[0] = check;
         return poorest;
 }
 
-static void find_slots(struct delta_content *m, struct byte_model *b, unsigned nibble) {
-        for (unsigned i = 0; i < b->n; i++)
-                b->slot[i] = find_slot(m, mix32(((uint64_t)b->hash[i] << 8 | nibble) + i * 0x5bd1e995ull));
+static inline uint8_t *line_of(const struct delta_content *m, uint32_t hash) {
+        return m->lines + ((size_t)(hash >> (32 - LINES_BITS)) << 6);
 }
 
-/* expected: the byte that some other knowledge says comes next, or -1; trust 0 to 31: how far. set_kind and
- * set_state choose mixing weights. */
-static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct byte_model *b, int expected,
-                          unsigned trust, unsigned set_kind, unsigned set_state, unsigned value) {
-        int32_t x[INPUTS_MAX] = {0};
-        unsigned node = 1, inputs = b->n;
-        for (int i = 7; i >= 0; i--) {
-                if (i == 7 || i == 3)
-                        find_slots(m, b, i == 7 ? 0 : node);
-                unsigned in_nibble = i > 3 ? node : (node & ((1u << (3 - i)) - 1)) | 1u << (3 - i);
-                for (unsigned k = 0; k < inputs; k++)
-                        x[k] = m->l.stretch[b->map[k][b->slot[k][in_nibble]] >> 20];
-                delta_bit *match = NULL;
-                x[inputs] = 0;
-                if (expected >= 0 && ((unsigned)expected | 256) >> (i + 1) == node) {
-                        match = &m->match_map[trust][expected >> i & 1];
-                        x[inputs] = m->l.stretch[*match >> 20];
+/* expected: the byte that some other knowledge says comes next, or -1; trust: how far, by how often that was
+ * right. set_kind and set_state choose mixing weights. */
+static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct byte_model *b,
+                          const uint32_t row[DIRECT_CONTEXTS], int expected, unsigned trust,
+                          unsigned set_kind, unsigned set_state, unsigned value) {
+        uint8_t *direct[DIRECT_CONTEXTS], *line[CONTEXTS], *slot[CONTEXTS];
+        unsigned node = 1;
+        for (unsigned k = DIRECT_CONTEXTS; k < CONTEXTS; k++) {
+                line[k] = line_of(m, b->hash[k]);
+                __builtin_prefetch(line[k]);
+        }
+        for (unsigned k = 0; k < DIRECT_CONTEXTS; k++)
+                direct[k] = b->direct[k] + ((size_t)row[k] << 8);
+        for (unsigned half = 0; half < 2; half++) {
+                for (unsigned k = DIRECT_CONTEXTS; k < CONTEXTS; k++) {
+                        uint32_t h = b->hash[k] * 0x2545f491u + half * node * 0x9e3779b1u;
+                        if (half && k == DIRECT_CONTEXTS) /* the shortest has many continuations */
+                                line[k] = line_of(m, h);
+                        slot[k] = find_slot(m, line[k], (uint8_t)(h >> 20 & 255 ? h >> 20 : 1));
                 }
-                x[inputs + 1] = 256;
-                int dot_a = mixer_dot(&b->by_kind, x, set_kind);
-                int dot_b = mixer_dot(&b->by_state, x, (set_state << 8 | node) % b->by_state.sets);
-                int dot = (dot_a + dot_b) / 2;
-                uint32_t p = m->l.squash[2048 + dot];
-                p = p < 32 ? 32 : p > 65504 ? 65504 : p;
-                unsigned bit = delta_coder_bit(c, p, value >> i & 1);
+                unsigned in_nibble = 1;
+                for (unsigned i = 0; i < 4; i++) {
+                        unsigned shift = 7 - half * 4 - i;
+                        int32_t x[INPUTS];
+                        uint8_t *history[CONTEXTS];
+                        for (unsigned k = 0; k < DIRECT_CONTEXTS; k++)
+                                history[k] = direct[k] + node;
+                        for (unsigned k = DIRECT_CONTEXTS; k < CONTEXTS; k++)
+                                history[k] = slot[k] + in_nibble;
+                        for (unsigned k = 0; k < CONTEXTS; k++)
+                                x[k] = m->l.stretch[b->map[k][*history[k]] >> 20];
+                        delta_bit *match = NULL;
+                        x[CONTEXTS] = 0;
+                        if (((unsigned)expected | 256) >> (shift + 1) == node) {
+                                match = &m->match_map[trust][(unsigned)expected >> shift & 1];
+                                x[CONTEXTS] = m->l.stretch[*match >> 20];
+                        }
+                        x[CONTEXTS + 1] = 256;
+                        int dot_a = mixer_dot(&b->by_kind, x, set_kind);
+                        int dot_b = mixer_dot(&b->by_state, x, set_state << 8 | node);
+                        uint32_t p = m->l.squash[2048 + (dot_a + dot_b) / 2];
+                        p = p < 32 ? 32 : p > 65504 ? 65504 : p;
+                        unsigned bit = delta_coder_bit(c, p, value >> shift & 1);
 
-                int32_t error_a = (int32_t)(bit << 16) - m->l.squash[2048 + dot_a];
-                int32_t error_b = (int32_t)(bit << 16) - m->l.squash[2048 + dot_b];
-                mixer_update(&b->by_kind, x, error_a, 6);
-                mixer_update(&b->by_state, x, error_b, 6);
-                for (unsigned k = 0; k < inputs; k++) {
-                        uint8_t *h = &b->slot[k][in_nibble];
-                        delta_bit_update(&b->map[k][*h], bit);
-                        *h = m->states.states[*h].next[bit];
+                        mixer_update(&b->by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a]);
+                        mixer_update(&b->by_state, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b]);
+                        for (unsigned k = 0; k < CONTEXTS; k++) {
+                                delta_bit_update(&b->map[k][*history[k]], bit);
+                                *history[k] = m->states.next[*history[k]][bit];
+                        }
+                        if (match)
+                                delta_bit_update(match, bit);
+                        node = node << 1 | bit;
+                        in_nibble = in_nibble << 1 | bit;
                 }
-                if (match)
-                        delta_bit_update(match, bit);
-                node = node << 1 | bit;
         }
         return node & 255;
 }
@@ -345,21 +375,15 @@ void delta_content_literal(struct delta_content *m, struct delta_coder *c, unsig
         kind %= DELTA_KINDS;
         for (size_t i = 0; i < n; i++, at++) {
                 uint64_t w = m->before;
-                b->hash[0] = kind;
-                b->hash[1] = mix32((w & 0xff) | (uint64_t)kind << 40 | 1ull << 56);
+                const uint32_t row[DIRECT_CONTEXTS] = {(uint32_t)(w & 0xff),
+                                                       (uint32_t)((w >> 8 & 0xff) << 2 | ((uint64_t)at & 3))};
                 b->hash[2] = mix32((w & 0xffff) | 2ull << 56);
                 b->hash[3] = mix32((w & 0xffffff) | 3ull << 56);
                 b->hash[4] = mix32((w & 0xffffffff) | 4ull << 56);
                 b->hash[5] = mix32((w & 0xffffffffffffull) | 5ull << 56);
-                b->hash[6] =
-                        mix32((w & 0xffff00) | (uint64_t)(at & 3) << 32 | (uint64_t)kind << 40 | 6ull << 56);
                 unsigned trust = match_trust(m);
-                p[i] = (uint8_t)code_byte(m, c, b, match_expected(m), trust,
-                                          kind * 8 + (trust == 0   ? 0
-                                                      : trust < 16 ? 1
-                                                      : trust < 24 ? 2
-                                                                   : 3) *
-                                                             2,
+                unsigned set = trust == 0 ? 0 : trust < 16 ? 1 : trust < 24 ? 2 : 3;
+                p[i] = (uint8_t)code_byte(m, c, b, row, match_expected(m), trust, kind * 8 + set,
                                           m->match_length > 0, p[i]);
                 m->before = w << 8 | p[i];
                 match_update(m, p[i]);
@@ -381,19 +405,20 @@ static bool code_flag(struct delta_content *m, struct delta_coder *c, unsigned k
                 mix32((uint64_t)(at % 24) | (past & 0xfff) << 8 | (uint64_t)kind << 32 | 6ull << 56),
         };
         delta_bit *bits[FLAG_CONTEXTS];
-        int32_t x[INPUTS_MAX] = {0};
+        int32_t x[INPUTS];
         for (unsigned k = 0; k < FLAG_CONTEXTS; k++) {
                 bits[k] = &m->flags[k][hash[k] >> (32 - FLAG_BITS)];
                 x[k] = m->l.stretch[*bits[k] >> 20];
         }
         x[FLAG_CONTEXTS] = 256;
+        x[FLAG_CONTEXTS + 1] = 0;
         int dot_a = mixer_dot(&m->flag_by_kind, x, kind * 8 + (past & 7));
         int dot_b = mixer_dot(&m->flag_by_past, x, past & 255);
         uint32_t q = m->l.squash[2048 + (dot_a + dot_b) / 2];
         q = q < 32 ? 32 : q > 65504 ? 65504 : q;
         unsigned bit = delta_coder_bit(c, q, miss);
-        mixer_update(&m->flag_by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a], 4);
-        mixer_update(&m->flag_by_past, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b], 4);
+        mixer_update(&m->flag_by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a]);
+        mixer_update(&m->flag_by_past, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b]);
         for (unsigned k = 0; k < FLAG_CONTEXTS; k++)
                 delta_bit_update(bits[k], bit);
         m->misses = past << 1 | bit;
@@ -404,17 +429,15 @@ static uint8_t code_miss(struct delta_content *m, struct delta_coder *c, unsigne
                          uint8_t predicted, unsigned next, uint8_t value) {
         struct byte_model *b = &m->miss;
         uint64_t w = m->before, p = predicted;
-        b->hash[0] = mix32(p | 11ull << 56 | (uint64_t)kind << 40);
-        b->hash[1] = mix32(p | (w & 0xff) << 8 | 12ull << 56);
-        b->hash[2] = mix32(p | (w & 0xffff) << 8 | 13ull << 56);
-        b->hash[3] = mix32(p | (w & 0xffffff) << 8 | 14ull << 56);
+        const uint32_t row[DIRECT_CONTEXTS] = {predicted,
+                                               kind << 5 | ((uint32_t)at & 7) << 2 | (m->misses >> 1 & 3)};
+        b->hash[2] = mix32(p | (w & 0xff) << 8 | 12ull << 56);
+        b->hash[3] = mix32(p | (w & 0xffff) << 8 | 13ull << 56);
         b->hash[4] = mix32(p | (uint64_t)m->last_old << 8 | (uint64_t)m->last_new << 16 | 15ull << 56);
-        b->hash[5] = mix32((uint64_t)(at & 7) | (uint64_t)(m->misses & 15) << 8 | (uint64_t)kind << 16 |
-                           16ull << 56);
-        b->hash[6] = mix32((w & 0xffff) | (uint64_t)next << 24 | 17ull << 56);
+        b->hash[5] = mix32(p | (w & 0xffff) << 8 | (uint64_t)next << 24 | 17ull << 56);
         uint8_t difference = (uint8_t)(m->last_new - m->last_old);
         int expected = (uint8_t)(predicted + difference);
-        value = (uint8_t)code_byte(m, c, b, difference ? expected : -1, 32 + (kind & 31),
+        value = (uint8_t)code_byte(m, c, b, row, difference ? expected : -1, 32 + (kind & 31),
                                    kind * 8 + (m->misses >> 1 & 7), m->misses >> 1 & 1, value);
         m->last_old = predicted;
         m->last_new = value;

@@ -36,11 +36,14 @@ struct delta_program {
         struct open_file *open;
         uint32_t n_open, n_pieces, n_extents;
         size_t side;
+        int64_t packed;
 
-        delta_bit type[DELTA_OP_TYPES][8], last[2], skips, gap_mode[DELTA_KINDS][4], kind[16], class[16];
+        delta_bit type[DELTA_OP_TYPES][8], last[2], skips, is_packed, gap_mode[DELTA_KINDS][4], kind[16],
+                class[16];
         struct place_model length[DELTA_OP_TYPES], extent_length[2];
         struct jump_model seed[2];
         struct delta_number skip, index, n_extents_model, n_pieces_model, side_length, shared_length;
+        struct delta_number packed_skip, packed_length, packed_kept, packed_style[4];
         struct delta_signed new_length;
         /* A piece: bytes left out before it in the new file; of the old file beside those; its length */
         struct delta_number piece_gap[4], piece_length[4];
@@ -56,6 +59,7 @@ void delta_program_file_done(struct delta_program_file *f) {
         free(f->pieces);
         free(f->by_old);
         buf_done(&f->side);
+        f->packed = delta_packed_free(f->packed);
 }
 
 static struct delta_program_file *file_free(struct delta_program_file *f) {
@@ -101,6 +105,12 @@ int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, 
         delta_bits_init(&p->type[0][0], sizeof(p->type) / sizeof(delta_bit));
         delta_bits_init(p->last, 2);
         delta_bits_init(&p->skips, 1);
+        delta_bits_init(&p->is_packed, 1);
+        delta_number_init(&p->packed_skip);
+        delta_number_init(&p->packed_length);
+        delta_number_init(&p->packed_kept);
+        for (unsigned i = 0; i < 4; i++)
+                delta_number_init(&p->packed_style[i]);
         delta_bits_init(&p->gap_mode[0][0], sizeof(p->gap_mode) / sizeof(delta_bit));
         delta_bits_init(p->kind, 16);
         delta_bits_init(p->class, 16);
@@ -143,9 +153,11 @@ int64_t delta_program_position(const struct delta_program *p) {
         return p->position;
 }
 
-bool delta_program_has_room(const struct delta_program *p, size_t pieces, size_t extents, size_t side) {
+bool delta_program_has_room(const struct delta_program *p, size_t pieces, size_t extents, size_t side,
+                            int64_t packed) {
         return p->n_open < DELTA_FILES_OPEN_MAX && pieces <= DELTA_PIECES_MAX - p->n_pieces &&
-               extents <= DELTA_EXTENTS_MAX - p->n_extents && side <= DELTA_SIDE_MAX - p->side;
+               extents <= DELTA_EXTENTS_MAX - p->n_extents && side <= DELTA_SIDE_MAX - p->side &&
+               packed <= DELTA_PACKED_MAX - p->packed;
 }
 
 static int damaged(const struct delta_program *p, const char *what, struct err **err) {
@@ -192,7 +204,8 @@ static unsigned bucket(uint64_t v) {
 }
 
 static int code_pieces(struct delta_program *p, struct delta_program_file *f, struct err **err) {
-        int64_t at = 0, old = 0;
+        int64_t at = 0, old = 0, old_length = f->packed ? f->packed->old_plain_length : f->old_length,
+                new_length = f->packed ? f->packed->new_plain_length : f->new_length;
         unsigned before = 0;
         for (uint32_t i = 0; i < f->n_pieces; i++) {
                 struct delta_piece *x = &f->pieces[i];
@@ -201,9 +214,9 @@ static int code_pieces(struct delta_program *p, struct delta_program_file *f, st
                 int64_t jump = delta_coder_signed(p->c, &p->piece_jump[bucket(gap)], x->old_offset - old);
                 uint64_t length =
                         delta_coder_number(p->c, &p->piece_length[bucket(gap)], (uint64_t)x->length - 1) + 1;
-                if (p->c->failed || gap > (uint64_t)(f->new_length - at) ||
-                    length > (uint64_t)(f->new_length - at) - gap || jump < -old ||
-                    jump > f->old_length - old || length > (uint64_t)(f->old_length - old - jump))
+                if (p->c->failed || gap > (uint64_t)(new_length - at) ||
+                    length > (uint64_t)(new_length - at) - gap || jump < -old || jump > old_length - old ||
+                    length > (uint64_t)(old_length - old - jump))
                         return damaged(p, "a piece of a file lies outside of it", err);
                 x->new_offset = at + (int64_t)gap;
                 x->old_offset = old + jump;
@@ -236,13 +249,45 @@ static int code_extents(struct delta_program *p, struct delta_program_file *f, s
         return 0;
 }
 
+/* How a packed file is made. */
+static int code_packed_head(struct delta_program *p, struct delta_program_file *f, struct err **err) {
+        struct delta_coder *c = p->c;
+        if (!delta_coder_adaptive(c, &p->is_packed, f->packed != NULL))
+                return 0;
+        if (c->decoding)
+                f->packed = calloc(1, sizeof(*f->packed));
+        struct delta_packed *x = f->packed;
+        if (!x)
+                return err_set_errno(err, ENOMEM, "hold a packed file");
+        uint64_t skip = delta_coder_number(c, &p->packed_skip, (uint64_t)x->old_skip),
+                 old = delta_coder_number(c, &p->packed_length, (uint64_t)x->old_plain_length),
+                 new = delta_coder_number(c, &p->packed_length, (uint64_t)x->new_plain_length),
+                 head = delta_coder_number(c, &p->packed_skip, (uint64_t)x->head_length),
+                 kept = delta_coder_number(c, &p->packed_kept,
+                                           (uint64_t)(f->new_length - x->head_length - x->kept));
+        uint8_t *style[] = {&x->style.level, &x->style.hash_bits, &x->style.block_bits, &x->style.truncates};
+        for (unsigned i = 0; i < 4; i++)
+                *style[i] = (uint8_t)delta_coder_number(c, &p->packed_style[i], *style[i]);
+        if (c->failed || f->predictor != DELTA_PREDICT_NONE || skip > (uint64_t)f->old_length ||
+            old > DELTA_PLAIN_MAX || new > DELTA_PLAIN_MAX || f->new_length > DELTA_PACKED_MAX ||
+            !delta_program_has_room(p, 0, 0, 0, f->new_length) || head > (uint64_t)f->new_length ||
+            kept > (uint64_t)f->new_length - head)
+                return damaged(p, "a packed file is past its limits", err);
+        x->old_skip = (int64_t)skip;
+        x->old_plain_length = (int64_t)old;
+        x->new_plain_length = (int64_t) new;
+        x->head_length = (int64_t)head;
+        x->kept = f->new_length - (int64_t)head - (int64_t)kept;
+        return 0;
+}
+
 /* Codes the table of a file; when decoding, f is empty before. */
 static int code_file(struct delta_program *p, struct delta_program_file *f, struct err **err) {
         struct delta_coder *c = p->c;
         f->predictor = code_tree(c, p->kind, 4, f->predictor);
         f->content = code_tree(c, p->class, 3, f->content);
         uint64_t extents = delta_coder_number(c, &p->n_extents_model, f->n_extents);
-        if (extents > DELTA_EXTENTS_MAX || !delta_program_has_room(p, 0, extents, 0))
+        if (extents > DELTA_EXTENTS_MAX || !delta_program_has_room(p, 0, extents, 0, 0))
                 return damaged(p, "too many extents", err);
         if (c->decoding)
                 f->extents = calloc(extents + 1, sizeof(*f->extents));
@@ -256,9 +301,12 @@ static int code_file(struct delta_program *p, struct delta_program_file *f, stru
         if (grown < -f->old_length || grown > p->io.target_length - f->old_length)
                 return damaged(p, "a file is longer than the target", err);
         f->new_length = f->old_length + grown;
+        r = code_packed_head(p, f, err);
+        if (r < 0)
+                return r;
 
         uint64_t pieces = delta_coder_number(c, &p->n_pieces_model, f->n_pieces);
-        if (pieces > DELTA_PIECES_MAX || !delta_program_has_room(p, pieces, 0, 0))
+        if (pieces > DELTA_PIECES_MAX || !delta_program_has_room(p, pieces, 0, 0, 0))
                 return damaged(p, "too many pieces", err);
         if (c->decoding)
                 f->pieces = calloc(pieces + 1, sizeof(*f->pieces));
@@ -274,7 +322,7 @@ static int code_file(struct delta_program *p, struct delta_program_file *f, stru
         qsort_r(f->by_old, f->n_pieces, sizeof(*f->by_old), sort_by_old, f->pieces);
 
         uint64_t side = delta_coder_number(c, &p->side_length, f->side.len);
-        if (side > DELTA_SIDE_MAX || !delta_program_has_room(p, 0, 0, side))
+        if (side > DELTA_SIDE_MAX || !delta_program_has_room(p, 0, 0, side, 0))
                 return damaged(p, "too much side information", err);
         if (c->decoding && side > 0) {
                 r = buf_reserve(&f->side, side);
@@ -307,6 +355,7 @@ static int open_file(struct delta_program *p, struct delta_op *op, struct err **
         p->n_pieces += f->n_pieces;
         p->n_extents += f->n_extents;
         p->side += f->side.len;
+        p->packed += f->packed ? f->new_length : 0;
         p->open[p->n_open++] = (struct open_file){.file = TAKE_PTR(f)};
         return 0;
 }
@@ -320,6 +369,7 @@ static void close_file(struct delta_program *p, uint32_t i) {
         p->n_pieces -= f->n_pieces;
         p->n_extents -= f->n_extents;
         p->side -= f->side.len;
+        p->packed -= f->packed ? f->new_length : 0;
         file_free(f);
         p->n_open--;
         memmove(p->open + i, p->open + i + 1, (p->n_open - i) * sizeof(*p->open));
@@ -424,6 +474,7 @@ static int code_new(struct delta_program *p, unsigned content, const char *kind,
         else if (mode == NEW_ZERO) {
                 memset(p->bytes, 0, n);
                 delta_content_note(p->content, p->bytes, n);
+                run.type = DELTA_OP_ZERO;
         } else if (mode == NEW_RAW) {
                 r = p->c->decoding ? p->io.read_raw(p->io.arg, p->bytes, n)
                                    : p->io.write_raw(p->io.arg, p->bytes, n);
@@ -464,8 +515,93 @@ static int seed_error(int r, struct err **err) {
                              : err_set_errno(err, -r, "read the seed");
 }
 
+/* ---- Packed files: made whole when they are begun */
+
+static int code_plain_bytes(struct delta_program *p, const struct delta_program_file *f, const uint8_t *old,
+                            uint8_t *plain, struct err **err) {
+        int64_t at = 0, end = f->packed->new_plain_length;
+        for (uint32_t i = 0; at < end; i++) {
+                const struct delta_piece *x = i < f->n_pieces ? &f->pieces[i] : NULL;
+                for (int64_t to = x ? x->new_offset : end; at < to;) {
+                        size_t k = (size_t)MIN(to - at, (int64_t)DELTA_CHUNK);
+                        delta_content_literal(p->content, p->c, DELTA_CONTENT_TEXT, at, plain + at, k);
+                        at += (int64_t)k;
+                }
+                for (int64_t to = x ? at + x->length : at; at < to;) {
+                        size_t k = (size_t)MIN(to - at, (int64_t)DELTA_CHUNK);
+                        delta_content_difference(p->content, p->c, DELTA_CONTENT_TEXT, at,
+                                                 old + x->old_offset + (at - x->new_offset), plain + at, k);
+                        at += (int64_t)k;
+                }
+                if (p->c->failed)
+                        return damaged(p, "it ends early", err);
+        }
+        return 0;
+}
+
+static int code_packed(struct delta_program *p, struct delta_program_file *f, struct err **err) {
+        struct delta_packed *x = f->packed;
+        _cleanup_(x_freep) uint8_t *old = NULL;
+        _cleanup_(buf_done) struct buf out = BUF_INIT;
+        const struct delta_run run = {DELTA_OP_MATCH, "gzip", p->position, f->new_length, 0};
+        uint64_t since = bits_written(p->c);
+        if (!x)
+                return 0;
+        p->predictor = delta_predictor_free(p->predictor); /* its memory is wanted */
+        p->predicted = f;
+        int r = 0;
+        if (x->old_plain_length > 0) {
+                const struct delta_file file = {f->old_length, predictor_read, p};
+                r = delta_packed_unpack(&file, x->old_skip, x->old_plain_length, &old);
+        }
+        p->predicted = NULL;
+        if (r < 0)
+                return r == -EBADMSG
+                               ? err_set(err, EBADMSG, "the seed holds another gzip file than the delta says")
+                               : seed_error(r, err);
+        if (p->c->decoding) {
+                x->plain = malloc((size_t)x->new_plain_length + 1);
+                x->bytes = malloc((size_t)f->new_length + 1);
+                if (!x->plain || !x->bytes)
+                        return err_set_errno(err, ENOMEM, "hold a packed file");
+        }
+        r = code_plain_bytes(p, f, old, x->plain, err);
+        if (r < 0)
+                return r;
+        int64_t rest = x->head_length + x->kept;
+        delta_content_literal(p->content, p->c, DELTA_CONTENT_BINARY, 0, x->bytes, (size_t)x->head_length);
+        delta_content_literal(p->content, p->c, DELTA_CONTENT_BINARY, rest, x->bytes + rest,
+                              (size_t)(f->new_length - rest));
+        if (p->c->failed)
+                return damaged(p, "it ends early", err);
+        note_cost(p, &run, since);
+        if (!p->c->decoding)
+                return 0;
+        free(TAKE_PTR(old));
+        out.limit = (size_t)DELTA_PACKED_MAX * 2;
+        r = delta_deflate(&x->style, x->plain, (size_t)x->new_plain_length, &out);
+        free(TAKE_PTR(x->plain));
+        if (r == -ENOMEM)
+                return err_set_errno(err, ENOMEM, "pack a file");
+        if (r < 0 || (int64_t)out.len < x->kept)
+                return damaged(p, "a packed file is shorter than it says", err);
+        if (x->kept > 0)
+                memcpy(x->bytes + x->head_length, out.data, (size_t)x->kept);
+        return 0;
+}
+
+static int packed_bytes(struct delta_program *p, struct open_file *o, int64_t n) {
+        const struct delta_run run = {DELTA_OP_MATCH, "gzip", p->position, n, 0};
+        const uint8_t *bytes = o->file->packed->bytes + o->at;
+        p->position += n;
+        o->at += n;
+        return p->c->decoding ? p->io.made(p->io.arg, &run, bytes) : 0;
+}
+
 static int code_file_bytes(struct delta_program *p, struct open_file *o, int64_t n, struct err **err) {
         const struct delta_program_file *f = o->file;
+        if (f->packed)
+                return packed_bytes(p, o, n);
         int r = need_predictor(p, f, err);
         if (r < 0)
                 return r;
@@ -553,6 +689,9 @@ static int code_file_op(struct delta_program *p, struct delta_op *op, struct err
                         return r;
                 op->index = 0;
                 note_cost(p, &run, since);
+                r = code_packed(p, p->open[p->n_open - 1].file, err);
+                if (r < 0)
+                        return r;
         } else {
                 uint64_t index = delta_coder_number(p->c, &p->index, op->index);
                 if (index >= p->n_open)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "repo/delta_coder_content.h"
+#include "repo/delta_coder_packed.h"
 #include "repo/delta_format.h"
 #include "repo/delta_predict.h"
 
@@ -35,6 +36,8 @@ struct delta_program_file {
         uint32_t *by_old;
         uint32_t n_pieces;
         struct buf side;
+        struct delta_packed
+                *packed; /* the pieces are of plain bytes then; no predictor. NULL: the file as it is */
 };
 void delta_program_file_done(struct delta_program_file *f);
 
@@ -82,5 +85,6 @@ int delta_program_shared(struct delta_program *p, const void *tables, size_t n, 
  * breaks a limit. */
 int delta_program_step(struct delta_program *p, struct delta_op *op, struct err **err);
 /* Encoding: would a file of this size fit beside those now open? */
-bool delta_program_has_room(const struct delta_program *p, size_t pieces, size_t extents, size_t side);
+bool delta_program_has_room(const struct delta_program *p, size_t pieces, size_t extents, size_t side,
+                            int64_t packed);
 int64_t delta_program_position(const struct delta_program *p);

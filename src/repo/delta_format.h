@@ -17,6 +17,8 @@
 #define DELTA_SIDE_MAX (2u << 20)   /* bytes of side information of all open files */
 #define DELTA_SHARED_MAX (1u << 20) /* bytes of shared tables */
 
+#define DELTA_PACKED_MAX ((int64_t)4718592) /* bytes of all open files that are made by packing */
+
 struct delta_head {
         int64_t seed_length, target_length;
         uint8_t seed_sha256[SHA256_SIZE], target_sha256[SHA256_SIZE];

@@ -15,6 +15,7 @@
 
 #define MEMORY_DEFAULT ((int64_t)3 << 30)
 #define WHOLE_MAX ((int64_t)256 << 20) /* images without files up to here are matched as one file */
+#define ROWS_MAX 512
 #define OUT_SIZE ((size_t)256 << 10)
 
 struct maker {
@@ -26,7 +27,9 @@ struct maker {
         struct delta_plan plan;
         uint32_t *parts_left; /* of each new file */
 
-        struct delta_report report;
+        struct delta_report_row rows[ROWS_MAX];
+        size_t n_rows;
+        int64_t length;
         FILE *raw; /* raw bytes, until the program is written */
         int64_t program_length, raw_length;
         uint32_t open[DELTA_FILES_OPEN_MAX];
@@ -147,24 +150,20 @@ static int write_program(void *arg, const uint8_t *p, size_t n) {
 
 static void cost(void *arg, const struct delta_run *run, uint64_t bits) {
         struct maker *m = arg;
-        struct delta_report *report = &m->report;
         char kind[48];
         snprintf(kind, sizeof(kind), "%s%s", run->kind ? run->kind : "other",
                  run->type == DELTA_OP_LITERAL ? ", new"
                  : run->type == DELTA_OP_RAW   ? ", random"
                                                : "");
         size_t i = 0;
-        while (i < report->n && strcmp(report->rows[i].kind, kind) != 0)
+        while (i < m->n_rows && strcmp(m->rows[i].kind, kind) != 0)
                 i++;
-        if (i == report->n) {
-                if (report->n == DELTA_REPORT_MAX) {
-                        i = DELTA_REPORT_MAX - 1;
-                        snprintf(report->rows[i].kind, sizeof(kind), "other");
-                } else
-                        memcpy(report->rows[report->n++].kind, kind, sizeof(kind));
-        }
-        report->rows[i].target_bytes += run->length;
-        report->rows[i].delta_bytes += (int64_t)bits; /* divided by 8 at the end */
+        if (i == ROWS_MAX)
+                i--;
+        else if (i == m->n_rows)
+                memcpy(m->rows[m->n_rows++].kind, kind, sizeof(kind));
+        m->rows[i].target_bytes += run->length;
+        m->rows[i].delta_bytes += (int64_t)bits; /* divided by 8 at the end */
 }
 
 static struct delta_program_file *table_of(const struct maker *m, uint32_t file) {
@@ -191,6 +190,7 @@ static struct delta_program_file *table_of(const struct maker *m, uint32_t file)
         f->content = delta_plan_content(m->new_image.bytes + s->offset, (size_t)s->length);
         f->n_pieces = (uint32_t)match->n_pieces;
         f->side = match->side;
+        f->packed = TAKE_PTR(m->matches.packed[file]);
         match->pieces = NULL;
         match->n_pieces = 0;
         match->side = (struct buf)BUF_INIT;
@@ -211,8 +211,11 @@ static int code_file(struct maker *m, struct delta_program *p, const struct delt
                 i++;
         if (i == m->n_open) {
                 const struct delta_match *match = &m->matches.items[s->file];
+                const struct delta_packed *packed = m->matches.packed[s->file];
                 const struct delta_image_file *old = &m->old_image.extents.files[m->pairs[s->file].old_file];
-                if (s->at > 0 || !delta_program_has_room(p, match->n_pieces, old->n_spans, match->side.len))
+                if (s->at > 0 ||
+                    !delta_program_has_room(p, match->n_pieces, old->n_spans, match->side.len,
+                                            packed ? m->new_image.extents.files[s->file].length : 0))
                         return code_literal(p, s, err); /* more is open than nodes hold */
                 op.type = DELTA_OP_FILE;
                 op.file = table_of(m, s->file);
@@ -316,8 +319,8 @@ static int write_head(struct maker *m, struct err **err) {
         memcpy(head.target_sha256, m->new_sha256, SHA256_SIZE);
         delta_head_encode(&head, bytes);
         int r = delta_write_at(m->o->delta_fd, bytes, sizeof(bytes), 0);
-        m->report.length = DELTA_HEAD_SIZE + m->program_length + m->raw_length;
-        if (r == 0 && ftruncate(m->o->delta_fd, m->report.length) < 0)
+        m->length = DELTA_HEAD_SIZE + m->program_length + m->raw_length;
+        if (r == 0 && ftruncate(m->o->delta_fd, m->length) < 0)
                 r = -errno;
         return r < 0 ? err_set_errno(err, -r, "write the delta") : 0;
 }
@@ -345,6 +348,27 @@ static int by_cost(const void *a, const void *b) {
         const struct delta_report_row *x = a, *y = b;
         return x->delta_bytes != y->delta_bytes ? (x->delta_bytes > y->delta_bytes ? -1 : 1)
                                                 : strcmp(x->kind, y->kind);
+}
+
+/* The most costly kinds; the rest together. */
+static void fill_report(struct maker *m, struct delta_report *report) {
+        qsort(m->rows, m->n_rows, sizeof(m->rows[0]), by_cost);
+        memset(report, 0, sizeof(*report));
+        report->length = m->length;
+        for (size_t i = 0; i < m->n_rows; i++) {
+                struct delta_report_row *row = &report->rows[MIN(i, (size_t)DELTA_REPORT_MAX - 1)];
+                if (i < DELTA_REPORT_MAX) {
+                        *row = (struct delta_report_row){{0}, 0, 0};
+                        memcpy(row->kind, m->rows[i].kind, sizeof(row->kind));
+                        report->n++;
+                }
+                row->target_bytes += m->rows[i].target_bytes;
+                row->delta_bytes += m->rows[i].delta_bytes;
+        }
+        if (m->n_rows > DELTA_REPORT_MAX)
+                snprintf(report->rows[DELTA_REPORT_MAX - 1].kind, sizeof(report->rows[0].kind), "other");
+        for (size_t i = 0; i < report->n; i++)
+                report->rows[i].delta_bytes = (report->rows[i].delta_bytes + 7) / 8;
 }
 
 static int make(struct maker *m, struct err **err) {
@@ -382,12 +406,8 @@ int delta_make(const struct delta_make_options *o, struct delta_report *report, 
                 return err_set_errno(err, ENOMEM, "make a delta");
         m->o = o;
         int r = make(m, err);
-        if (r == 0 && report) {
-                for (size_t i = 0; i < m->report.n; i++)
-                        m->report.rows[i].delta_bytes = (m->report.rows[i].delta_bytes + 7) / 8;
-                qsort(m->report.rows, m->report.n, sizeof(m->report.rows[0]), by_cost);
-                *report = m->report;
-        }
+        if (r == 0 && report)
+                fill_report(m, report);
         if (m->raw)
                 fclose(m->raw);
         free(m->parts_left);

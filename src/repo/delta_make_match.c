@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "repo/delta_format.h"
+#include "repo/delta_match.h"
 
 #define THREADS_MAX 64u
 #define FORGET_EVERY ((int64_t)256 << 20) /* bytes of files read */
@@ -14,6 +15,9 @@
 void delta_matches_done(struct delta_matches *m) {
         for (size_t i = 0; i < m->n; i++)
                 delta_match_done(&m->items[i]);
+        for (size_t i = 0; m->packed && i < m->n; i++)
+                delta_packed_free(m->packed[i]);
+        free(m->packed);
         free(m->items);
         buf_done(&m->shared);
         *m = (struct delta_matches){0};
@@ -29,6 +33,7 @@ struct matcher {
         const struct delta_image *old_image, *new_image;
         const struct delta_file_pair *pairs;
         struct delta_match *items;
+        struct delta_packed **packed;
         uint32_t *order; /* changed files, largest first: no thread is left with a large one at the end */
         size_t n;
         struct delta_shared_maker *shared;
@@ -67,6 +72,36 @@ static void limit_pieces(struct delta_match *m) {
         qsort(m->pieces, m->n_pieces, sizeof(*m->pieces), by_piece_offset);
 }
 
+/* A gzip file that can be packed again: its plain bytes are matched. -ENOENT: not such a file. */
+static int match_packed(struct matcher *x, uint32_t file, const struct delta_pair *pair) {
+        _cleanup_(delta_packed_freep) struct delta_packed *packed = NULL;
+        _cleanup_(x_freep) uint8_t *old = NULL;
+        struct delta_pieces pieces = {0};
+        int r = delta_packed_find(pair->new_data, pair->new_length, &packed);
+        if (r < 0)
+                return r;
+        r = delta_packed_look(pair->old_data, pair->old_length, &packed->old_skip, &old,
+                              &packed->old_plain_length);
+        if (r == -ENOENT)
+                packed->old_plain_length = packed->old_skip = 0;
+        else if (r < 0)
+                return r;
+        if (packed->old_plain_length > 0) {
+                r = delta_match_bytes(old, (size_t)packed->old_plain_length, packed->plain,
+                                      (size_t)packed->new_plain_length, 0, 0, &pieces);
+                if (r < 0) {
+                        delta_pieces_done(&pieces);
+                        return r;
+                }
+                delta_pieces_sort(&pieces);
+        }
+        x->items[file] = (struct delta_match){
+                .kind = DELTA_PREDICT_NONE, .pieces = pieces.items, .n_pieces = pieces.n, .side = BUF_INIT};
+        limit_pieces(&x->items[file]);
+        x->packed[file] = TAKE_PTR(packed);
+        return 0;
+}
+
 static int match_one(struct matcher *x, uint32_t file, struct err **err) {
         _cleanup_(x_freep) uint8_t *own_old = NULL;
         _cleanup_(x_freep) uint8_t *own_new = NULL;
@@ -78,6 +113,11 @@ static int match_one(struct matcher *x, uint32_t file, struct err **err) {
         if (r == 0)
                 r = delta_image_file_bytes(x->new_image, file, &pair.new_data, &own_new);
         if (r < 0)
+                return err_set_errno(err, -r, "match %s", x->new_image->extents.files[file].path);
+        r = match_packed(x, file, &pair);
+        if (r == 0)
+                return 0;
+        if (r != -ENOENT)
                 return err_set_errno(err, -r, "match %s", x->new_image->extents.files[file].path);
         r = delta_match_pair(&pair, &x->items[file], err);
         if (r < 0)
@@ -139,14 +179,16 @@ int delta_matches_make(const struct delta_make_options *o, const struct delta_im
                        const struct delta_image *new_image, const struct delta_file_pair *pairs,
                        struct delta_matches *ret, struct err **err) {
         size_t n = new_image->extents.n_files;
-        struct delta_matches matches = {calloc(n + 1, sizeof(struct delta_match)), n, BUF_INIT};
+        struct delta_matches matches = {calloc(n + 1, sizeof(struct delta_match)),
+                                        calloc(n + 1, sizeof(struct delta_packed *)), n, BUF_INIT};
         struct matcher x = {.o = o,
                             .old_image = old_image,
                             .new_image = new_image,
                             .pairs = pairs,
                             .items = matches.items,
+                            .packed = matches.packed,
                             .order = calloc(n + 1, sizeof(uint32_t))};
-        int r = matches.items && x.order ? delta_shared_maker_new(&x.shared) : -ENOMEM;
+        int r = matches.items && matches.packed && x.order ? delta_shared_maker_new(&x.shared) : -ENOMEM;
         if (r < 0)
                 r = err_set_errno(err, -r, "match the files");
         else {

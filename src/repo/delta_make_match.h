@@ -3,12 +3,14 @@
  * tables of the delta. */
 #pragma once
 
+#include "repo/delta_coder_packed.h"
 #include "repo/delta_make.h"
 #include "repo/delta_make_pairs.h"
 #include "repo/delta_predict.h"
 
 struct delta_matches {
-        struct delta_match *items; /* one for each file of the new image; empty where not changed */
+        struct delta_match *items;    /* one for each file of the new image; empty where not changed */
+        struct delta_packed **packed; /* likewise; NULL for most: the match is one of plain bytes then */
         size_t n;
         struct buf shared; /* encoded tables */
 };
