@@ -118,12 +118,11 @@ static void unlink_delta(struct artifact_fetch *f) {
 }
 
 static void wait_and_retry(struct artifact_fetch *f, msec_t at_least_ms, const char *message) {
-        char text[FETCH_MESSAGE_MAX];
-        (void)snprintf(text, sizeof(text), "artifact %s:%s: %s", f->artifact->name, f->artifact->version,
-                       message);
+        _cleanup_(x_freep) char *text =
+                str_format("artifact %s:%s: %s", f->artifact->name, f->artifact->version, message);
         loop_timer_set(f->timer, backoff_next(&f->backoff, &f->random, at_least_ms));
         f->state = ARTIFACT_FETCH_WAITING;
-        f->listener.delayed(f->listener.arg, text);
+        f->listener.delayed(f->listener.arg, text ? text : message);
 }
 
 static void give_up_way(struct artifact_fetch *f, enum fetch_way way) {
