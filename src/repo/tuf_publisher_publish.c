@@ -52,8 +52,8 @@ static int not_signed(struct tuf_publisher *p, const char *role, const struct tu
                                            publisher_key_name(p, *id));
         return err_set(
                 err, ENOKEY,
-                "%s; keys that have not signed: %s. Where one is not at hand: 'skerry repo prepare %s', sign "
-                "elsewhere, 'skerry repo submit'",
+                "%s; keys that have not signed: %s. For one under a passphrase give --passphrase-file; for "
+                "one that is elsewhere 'skerry repo prepare %s', sign there, 'skerry repo submit'",
                 err_message(why), missing.len ? buf_str(&missing) : "none (add one by 'skerry repo rotate')",
                 role);
 }
