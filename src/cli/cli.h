@@ -34,7 +34,7 @@ extern const struct command_spec artifact_pack_command, complete_command, contex
         rollout_retry_command, rollout_status_command, source_add_command, source_list_command,
         source_notify_command, source_remove_command, status_command, token_create_command,
         token_delete_command, token_list_command, validate_command, version_command;
-extern const struct command_spec repo_add_command, repo_delegate_command, repo_init_command, repo_key_command,
-        repo_prepare_command, repo_publish_command, repo_remove_command, repo_root_command,
-        repo_rotate_command, repo_serve_command, repo_sign_command, repo_status_command, repo_submit_command,
-        repo_verify_command;
+extern const struct command_spec repo_add_command, repo_delegate_command, repo_export_command,
+        repo_init_command, repo_key_command, repo_prepare_command, repo_publish_command, repo_remove_command,
+        repo_root_command, repo_rotate_command, repo_serve_command, repo_sign_command, repo_status_command,
+        repo_submit_command, repo_verify_command;

@@ -51,6 +51,7 @@ void api_status(struct http_exchange *x, void *arg);
 void api_openapi(struct http_exchange *x, void *arg);
 void api_nodes_list(struct http_exchange *x, void *arg);
 void api_nodes_get(struct http_exchange *x, void *arg);
+void api_nodes_assignment(struct http_exchange *x, void *arg);
 void api_nodes_label(struct http_exchange *x, void *arg);
 void api_nodes_revoke(struct http_exchange *x, void *arg);
 void api_nodes_delete(struct http_exchange *x, void *arg);

@@ -2,6 +2,7 @@
 #include "fleet/selector.h"
 #include "server/api.h"
 #include "server/api_bodies.h"
+#include "server/assignments.h"
 #include "server/fleets.h"
 #include "server/inventory.h"
 
@@ -68,6 +69,23 @@ void api_nodes_get(struct http_exchange *x, void *arg) {
         const struct node *n = node_of(c, x);
         if (n)
                 api_answer(x, 200, inventory_json(c, n));
+}
+
+/* To be carried to a node that no link reaches (skerry repo export): what is signed may pass through any
+ * hand. */
+void api_nodes_assignment(struct http_exchange *x, void *arg) {
+        struct control *c = arg;
+        const struct node *n = node_of(c, x);
+        if (!n)
+                return;
+        json_t *document = n->revoked_at ? NULL : assignments_signed(c, n);
+        if (document) {
+                api_answer(x, 200, document);
+                return;
+        }
+        _cleanup_(x_freep) char *message = must(
+                str_format("node %s has no assignment%s", n->name, n->revoked_at ? ": it was revoked" : ""));
+        http_respond_error(x, 404, "not_found", message);
 }
 
 static void label(struct http_exchange *x, const char *text, size_t len, void *arg) {

@@ -14,6 +14,7 @@ const struct http_route api_routes[] = {
 
         {"GET", AT("/nodes"), api_nodes_list, NULL},
         {"GET", AT("/nodes/:name"), api_nodes_get, NULL},
+        {"GET", AT("/nodes/:name/assignment"), api_nodes_assignment, NULL},
         {"PATCH", AT("/nodes/:name/labels"), api_nodes_label, NULL},
         {"POST", AT("/nodes/:name/revoke"), api_nodes_revoke, NULL},
         {"DELETE", AT("/nodes/:name"), api_nodes_delete, NULL},

@@ -14,6 +14,7 @@
 #include "server/director.h"
 #include "server/fleets.h"
 #include "server/memory.h"
+#include "server/repository_ahead.h"
 
 #define REMIND_MS 30000    /* how often is looked for nodes that are connected and did not take theirs */
 #define SENDS_PER_TURN 128 /* a signature each: keeps the loop responsive when a wave is large */
@@ -135,6 +136,10 @@ static json_t *assignment_document(const struct assignment *a, const char *node)
         if (a->artifacts)
                 json_put(j, "artifacts", json_incref(a->artifacts));
         return j;
+}
+
+json_t *assignments_signed(const struct control *c, const struct node *n) {
+        return n->assigned ? authority_sign(c->authority, assignment_document(n->assigned, n->name)) : NULL;
 }
 
 /* ---- sending */
@@ -290,6 +295,7 @@ static void assignment_install(struct control *c, struct node *n, struct assignm
         n->assigned = next;
         assignment_store(c, n);
         send_later(c, n);
+        repository_ahead(c, next->artifacts); /* the waves to come will want them, too */
 }
 
 bool assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,

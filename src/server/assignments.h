@@ -26,6 +26,10 @@ struct assignment *assignment_unref(struct assignment *a);
 json_t *assignment_to_json(const struct assignment *a) _must_use_;
 struct assignment *assignment_from_text(const char *text); /* NULL when text is NULL or damaged */
 
+/* The node's newest assignment as it is sent to it: {"signed","signatures"}; NULL: it has none, or it cannot
+ * be signed. */
+json_t *assignments_signed(const struct control *c, const struct node *n) _must_use_;
+
 int assignments_open(struct control *c, struct err **err);
 void assignments_stop(struct control *c); /* lets go of the loop */
 struct assignments *assignments_free(struct assignments *a);

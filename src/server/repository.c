@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/table.h"
 #include "codec/json.h"
 #include "relay/edge.h"
 #include "relay/repository_cache.h"
@@ -19,6 +20,7 @@
 #include "server/memory.h"
 
 #define ROOT_EVERY_MS ((msec_t)60 * 1000) /* how soon a new root is noticed by itself */
+#define SAID_MAX 10000
 #define CACHE_BYTES_MAX ((int64_t)50 << 30)
 
 struct repository {
@@ -30,7 +32,8 @@ struct repository {
         int64_t root_version;
         struct loop_timer *timer;
         bool reading_root, root_is_new, stopped;
-        int said; /* the error that was logged last */
+        struct table *said_ahead; /* digests of artifacts that relays were told of */
+        int said;                 /* the error that was logged last */
 };
 
 bool repository_is_there(const struct control *c) {
@@ -217,6 +220,18 @@ json_t *repository_bundle(const struct control *c) {
         return j;
 }
 
+bool repository_say_once(struct control *c, const char *sha256) {
+        struct repository *r = c->repository;
+        if (!r || table_get(r->said_ahead, sha256))
+                return false;
+        if (table_len(r->said_ahead) >= SAID_MAX) {
+                table_free(r->said_ahead);
+                r->said_ahead = must(table_new(NULL));
+        }
+        must_do(table_set(r->said_ahead, sha256, r));
+        return true;
+}
+
 void repository_prefetch(struct control *c, const char *const *paths, size_t n) {
         json_t *list = json_array_new();
         for (size_t i = 0; i < n; i++)
@@ -251,6 +266,7 @@ int repository_open(struct control *c, struct err **err) {
         struct repository *r = NEW(struct repository);
         c->repository = r;
         r->control = c;
+        r->said_ahead = must(table_new(NULL));
         r->timer = must(loop_timer_new(c->loop, on_timer, r));
         bool is_url = str_has_prefix(where, "https://") || str_has_prefix(where, "http://");
         return is_url ? open_cache(r, where, err) : open_folder(r, where, err);
@@ -275,6 +291,7 @@ struct repository *repository_free(struct repository *r) {
                 return NULL;
         object_store_free(r->store);
         root_dir_free(r->folder);
+        table_free(r->said_ahead);
         json_decref(r->root);
         free(r);
         return NULL;

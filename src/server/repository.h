@@ -38,5 +38,7 @@ json_t *repository_bundle(const struct control *c);
 /* The newest root.json that is known; borrowed, NULL. */
 const json_t *repository_root(const struct control *c);
 
+/* true the first time that it is asked for a digest; see repository_ahead.h. */
+bool repository_say_once(struct control *c, const char *sha256);
 /* Tells the relays that these files (paths below the published folder) will be asked for soon. */
 void repository_prefetch(struct control *c, const char *const *paths, size_t n);
