@@ -36,7 +36,7 @@ struct chunk_fetch {
          * an index can be anything. */
         uint32_t *table, *same;
         size_t table_mask;
-        uint64_t keys[2];
+        uint64_t keys[4];
         size_t sought; /* entries with a digest that are missing yet; frames missing of them */
         size_t frames_missing;
         int store_error; /* that ended the reading of a seed */
@@ -91,8 +91,8 @@ static size_t hash(const struct chunk_fetch *f, const uint8_t digest[16]) {
         uint64_t a, b;
         memcpy(&a, digest, 8);
         memcpy(&b, digest + 8, 8);
-        __extension__ unsigned __int128 product = (unsigned __int128)(a + f->keys[0]) * (b + f->keys[1]);
-        return (size_t)(product >> 64 ^ product) & f->table_mask;
+        uint64_t h = (a + f->keys[0]) * (f->keys[1] | 1) + (b + f->keys[2]) * (f->keys[3] | 1);
+        return (size_t)(h >> 32) & f->table_mask;
 }
 
 /* The slot of a digest: its first entry, or NONE. */
