@@ -451,6 +451,32 @@ static int put_pieces(struct delta_elf_matcher *m, unsigned old_section, unsigne
         return 0;
 }
 
+/* Where a whole function was put in or left out, its first instructions are often its neighbour's too, and
+ * the gap may stand a little further on. References to the neighbour are right only if the gap ends where the
+ * neighbour begins, and functions begin at multiples of 16. */
+static void settle_gaps(const struct delta_elf_tokens *o, const struct delta_elf_tokens *w,
+                        struct delta_pieces *runs) {
+        for (size_t i = 1; i < runs->n; i++) {
+                struct delta_piece *a = &runs->items[i - 1], *b = &runs->items[i];
+                bool put_in = a->old_offset + a->length == b->old_offset;
+                bool left_out = a->new_offset + a->length == b->new_offset;
+                if (put_in == left_out)
+                        continue;
+                for (int64_t k = 0; k < a->length; k++) {
+                        int64_t old_at = b->old_offset - k, new_at = b->new_offset - k;
+                        if (o->offsets[old_at] % 16 == 0 && w->offsets[new_at] % 16 == 0) {
+                                a->length -= k;
+                                b->old_offset -= k;
+                                b->new_offset -= k;
+                                b->length += k;
+                                break;
+                        }
+                        if (old_at == 0 || new_at == 0 || o->tokens[old_at - 1] != w->tokens[new_at - 1])
+                                break;
+                }
+        }
+}
+
 static int align_tokens(struct delta_elf_matcher *m, unsigned old_section, unsigned new_section,
                         const struct delta_elf_tokens *o, const struct delta_elf_tokens *w,
                         enum delta_elf_order order, unsigned least, struct delta_pieces *ret_runs,
@@ -463,6 +489,8 @@ static int align_tokens(struct delta_elf_matcher *m, unsigned old_section, unsig
                                              order == DELTA_ELF_KEPT ? MOVED_MIN : 3, ret_runs);
         if (r == 0 && order == DELTA_ELF_MIXED)
                 r = delta_match_gap_tokens(o->tokens, o->n, w->tokens, w->n, ret_runs);
+        if (r == 0 && m->old_version.elf.sections[old_section].flags & DELTA_ELF_EXEC)
+                settle_gaps(o, w, ret_runs);
         return r < 0 ? r
                      : runs_to_pieces(o, m->old_version.elf.sections[old_section].size, w,
                                       m->new_version.elf.sections[new_section].size, ret_runs, least,
@@ -820,6 +848,15 @@ static int close_padding(struct delta_elf_matcher *m) {
         return r;
 }
 
+/* Files may be formed so that the node would refuse what is said of them: better found out here. */
+static int try_predictor(struct delta_elf_matcher *m, const struct buf *side) {
+        struct delta_predictor *p = NULL;
+        int r = delta_predictor_new(DELTA_PREDICT_ELF, &m->old_file, m->pair->new_length, &m->map, side->data,
+                                    side->len, NULL, &p, NULL);
+        delta_predictor_free(p);
+        return r;
+}
+
 static int match_all(struct delta_elf_matcher *m, struct buf *side) {
         int r = delta_elf_version_open(m->pair->old_data, m->pair->old_length, &m->old_file, &m->old_version);
         if (r == 0)
@@ -857,7 +894,7 @@ static int match_all(struct delta_elf_matcher *m, struct buf *side) {
                 if (r == 0)
                         r = delta_elf_choose_rules(m, side);
         }
-        return r;
+        return r < 0 ? r : try_predictor(m, side);
 }
 
 int delta_elf_match(const struct delta_pair *pair, struct delta_pieces *ret, struct buf *ret_side) {

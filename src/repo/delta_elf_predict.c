@@ -12,31 +12,29 @@ enum { REGION_NONE = -1, REGION_HEADER = -2, REGION_SECTIONS = -3, REGION_SEGMEN
 struct region {
         int index;
         uint64_t begin, end;
+        uint64_t stop; /* where another region begins, which may be before the end in files that lie */
 };
 
-static struct region header_region(uint64_t at, uint64_t segments, unsigned n_segments, uint64_t sections,
-                                   unsigned n_sections) {
+static struct region table_region(uint64_t at, uint64_t segments, unsigned n_segments, uint64_t sections,
+                                  unsigned n_sections) {
+        uint64_t segments_end = segments + (uint64_t)n_segments * DELTA_ELF_SEGMENT_SIZE;
+        uint64_t sections_end = sections + (uint64_t)n_sections * DELTA_ELF_SECTION_SIZE;
         if (at < DELTA_ELF_HEADER_SIZE)
-                return (struct region){REGION_HEADER, 0, DELTA_ELF_HEADER_SIZE};
-        if (at >= segments && at - segments < (uint64_t)n_segments * DELTA_ELF_SEGMENT_SIZE)
-                return (struct region){REGION_SEGMENTS, segments,
-                                       segments + (uint64_t)n_segments * DELTA_ELF_SEGMENT_SIZE};
-        if (at >= sections && at - sections < (uint64_t)n_sections * DELTA_ELF_SECTION_SIZE)
-                return (struct region){REGION_SECTIONS, sections,
-                                       sections + (uint64_t)n_sections * DELTA_ELF_SECTION_SIZE};
-        return (struct region){REGION_NONE, at, UINT64_MAX};
+                return (struct region){REGION_HEADER, 0, DELTA_ELF_HEADER_SIZE, DELTA_ELF_HEADER_SIZE};
+        if (at >= segments && at < segments_end)
+                return (struct region){REGION_SEGMENTS, segments, segments_end, segments_end};
+        uint64_t stop = segments > at ? segments : UINT64_MAX;
+        if (at >= sections && at < sections_end)
+                return (struct region){REGION_SECTIONS, sections, sections_end, MIN(sections_end, stop)};
+        return (struct region){REGION_NONE, at, UINT64_MAX, sections > at ? MIN(sections, stop) : stop};
 }
 
 /* What lies between sections reaches to the next one. */
 static struct region old_region(const struct delta_elf_frame *f, uint64_t at) {
         const struct delta_elf *e = &f->old;
-        struct region region = header_region(at, e->segments, e->n_segments, e->headers, e->n);
+        struct region region = table_region(at, e->segments, e->n_segments, e->headers, e->n);
         if (region.index != REGION_NONE)
                 return region;
-        int s = delta_elf_section_at(e, at);
-        if (s >= 0)
-                return (struct region){s, e->sections[s].offset, e->sections[s].offset + e->sections[s].size};
-        region.end = e->headers > at ? e->headers : UINT64_MAX;
         unsigned low = 0, high = e->n_by_offset;
         while (low < high) {
                 unsigned middle = low + (high - low) / 2;
@@ -46,19 +44,22 @@ static struct region old_region(const struct delta_elf_frame *f, uint64_t at) {
                         high = middle;
         }
         if (low < e->n_by_offset)
-                region.end = MIN(region.end, e->sections[e->by_offset[low]].offset);
+                region.stop = MIN(region.stop, e->sections[e->by_offset[low]].offset);
+        int s = delta_elf_section_at(e, at);
+        if (s >= 0) {
+                region.index = s;
+                region.begin = e->sections[s].offset;
+                region.end = region.begin + e->sections[s].size;
+        }
+        region.stop = MIN(region.stop, region.end);
         return region;
 }
 
 static struct region new_region(const struct delta_elf_frame *f, uint64_t at) {
         struct region region =
-                header_region(at, f->old.segments, f->old.n_segments, f->new_headers, f->n_new);
+                table_region(at, f->old.segments, f->old.n_segments, f->new_headers, f->n_new);
         if (region.index != REGION_NONE)
                 return region;
-        int s = delta_elf_frame_place_at(f, at);
-        if (s >= 0)
-                return (struct region){s, f->places[s].offset, f->places[s].offset + f->places[s].size};
-        region.end = f->new_headers > at ? f->new_headers : UINT64_MAX;
         unsigned low = 0, high = f->n_by_offset;
         while (low < high) {
                 unsigned middle = low + (high - low) / 2;
@@ -68,7 +69,14 @@ static struct region new_region(const struct delta_elf_frame *f, uint64_t at) {
                         high = middle;
         }
         if (low < f->n_by_offset)
-                region.end = MIN(region.end, f->places[f->by_offset[low]].offset);
+                region.stop = MIN(region.stop, f->places[f->by_offset[low]].offset);
+        int s = delta_elf_frame_place_at(f, at);
+        if (s >= 0) {
+                region.index = s;
+                region.begin = f->places[s].offset;
+                region.end = region.begin + f->places[s].size;
+        }
+        region.stop = MIN(region.stop, region.end);
         return region;
 }
 
@@ -349,7 +357,7 @@ static int elf_predict(void *arg, int64_t old_offset, int64_t new_offset, size_t
         for (size_t done = 0; done < n && r == 0;) {
                 uint64_t old_at = (uint64_t)old_offset + done, new_at = (uint64_t)new_offset + done;
                 struct region o = old_region(&p->frame, old_at), w = new_region(&p->frame, new_at);
-                size_t count = (size_t)MIN((uint64_t)(n - done), MIN(o.end - old_at, w.end - new_at));
+                size_t count = (size_t)MIN((uint64_t)(n - done), MIN(o.stop - old_at, w.stop - new_at));
                 struct stretch s = {.old_section = o.index >= 0 ? (unsigned)o.index : 0,
                                     .old_begin = o.begin,
                                     .old_size = o.end - o.begin,
