@@ -139,15 +139,15 @@ static int check_entry(struct checking *c, const struct pax_entry *e, const char
                         *ret_how = "it links to something else";
                 return 0;
         }
-        mode_t mode = st.st_mode & 07777;
-        if (mode != e->mode && mode != (e->mode & 01777)) {
-                *ret_how = "its mode differs";
-                return 0;
-        }
-        if (e->kind == PAX_HARD_LINK) {
+        if (e->kind == PAX_HARD_LINK) { /* one file has one mode: that of the entry with the content */
                 if (stat_beneath(c, e->link, &linked) < 0 || linked.st_ino != st.st_ino ||
                     linked.st_dev != st.st_dev)
                         *ret_how = "it is not linked any more";
+                return 0;
+        }
+        mode_t mode = st.st_mode & 07777;
+        if (mode != e->mode && mode != (e->mode & 01777)) {
+                *ret_how = "its mode differs";
                 return 0;
         }
         if (e->kind == PAX_FILE && st.st_size != e->size) {
