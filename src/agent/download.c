@@ -400,6 +400,7 @@ static void read_local(struct download *d) {
                 next_source(d, n < 0 ? -EIO : -EBADMSG, text);
                 return;
         }
+        d->wire += n;
         int r = n > 0 ? take(d, piece, (size_t)n) : 0;
         if (r < 0 && !d->enough)
                 end(d, d->answer_error, d->answer);

@@ -286,7 +286,7 @@ static void finish(struct import *i) {
         }
         if (i->host.arrived)
                 i->host.arrived(i->host.arg);
-        (void)snprintf(text, sizeof(text), "%u artifacts taken, %u were there already, %u objects%s",
+        (void)snprintf(text, sizeof(text), "artifacts taken: %u, there already: %u, objects: %u%s",
                        i->n_taken, i->n_there, i->n_objects, assigned);
         say(i, "%s", text);
         if (i->n_failed > 0)

@@ -154,8 +154,7 @@ static int complete(struct agent_settings *s, struct err **err) {
         return 0;
 }
 
-static int set_up(struct agent_settings *s, enum log_level level) {
-        _cleanup_(err_freep) struct err *err = NULL;
+static void set_up_process(struct agent_settings *s, enum log_level level) {
         if (s->log_level)
                 (void)log_level_from_string(s->log_level, &level);
         log_init("skerry-agent", level);
@@ -163,6 +162,11 @@ static int set_up(struct agent_settings *s, enum log_level level) {
         /* One arena and few threads: the agent lives beside the apps, on small machines. */
         (void)mallopt(M_ARENA_MAX, 1);
         (void)setenv("UV_THREADPOOL_SIZE", "2", 0);
+}
+
+static int set_up(struct agent_settings *s, enum log_level level) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        set_up_process(s, level);
         return complete(s, &err) < 0 ? fail(err) : 0;
 }
 
@@ -185,8 +189,8 @@ static int run_enrol(void *settings, char **arguments, size_t n) {
 }
 
 static int run_import(void *settings, char **arguments, size_t n) {
-        int code = set_up(settings, LOG_LEVEL_WARNING);
-        return code ? code : agent_import(settings, arguments[0]);
+        set_up_process(settings, LOG_LEVEL_WARNING);
+        return agent_import(settings, arguments[0]);
 }
 
 static int run_status(void *settings, char **arguments, size_t n) {

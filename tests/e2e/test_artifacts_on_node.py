@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Artifacts on a node: real server, real repository, one agent; links that are cut, agents that are killed."""
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from conftest import sanitizer_faults
+from lab import Lab
+from trust import Repository, notify
+
+FLEET = """\
+apiVersion: skerry/v1alpha1
+kind: Fleet
+metadata: {name: edge}
+spec:
+  selector: {matchLabels: {fleet: edge}}
+  template: {apps: [web]}
+---
+apiVersion: skerry/v1alpha1
+kind: App
+metadata: {name: web}
+spec:
+  driver: process
+  command: [bin/web]
+  artifacts: [{name: web, version: "VERSION", path: /opt/web}]
+  readyTimeout: 20s
+  healthChecks:
+  - name: up
+    exec: {command: [bin/check]}
+    interval: 200ms
+    failureThreshold: 2
+"""
+
+SIZE = 1_500_000
+
+
+def shared_bytes(size=SIZE):
+    return random.Random(7).randbytes(size)
+
+
+class Street(Lab):
+    def begin(self, *options):
+        self.init_server()
+        self.repo = Repository(self)
+        self.start_server("--repository", self.repo.folder, "--trust", "server")
+        self.fleet_files = self.repository()
+        self.fleet_files.write("README", "a fleet")
+        self.fleet_files.commit("begin")
+        self.add_source(self.fleet_files)
+        self.node_agent = self.add_agent("n", {"fleet": "edge"}, options=options)
+        self.wait_connected()
+        return self
+
+    def push(self, version, data=None, well=True):
+        """A program that says its version, beside a large file that hardly changes."""
+        tree = self.folder / "trees" / version
+        (tree / "bin").mkdir(parents=True)
+        for name, text in (("web", f'echo web {version} in "$PWD" > "$SKERRY_SYSROOT/ran"; exec sleep 1000'),
+                           ("check", "exit 0" if well else "echo this version is bad; exit 1")):
+            program = tree / "bin" / name
+            program.write_text(f"#!/bin/sh\n{text}\n")
+            program.chmod(0o755)
+        data = data if data is not None else shared_bytes()
+        (tree / "large.bin").write_bytes(data)
+        (tree / "version").write_text(version)
+        self.repo.run("artifact", "push", "--type", "tree", "--platform", "any", f"web:{version}", tree)
+        notify(self)
+
+    def commit(self, version):
+        self.fleet_files.write("fleet.yaml", FLEET.replace("VERSION", version))
+        change = self.fleet_files.commit(f"web {version}")
+        # The server reads the repository by itself; a commit that names what it has not seen yet is refused.
+        self.wait("the commit to be taken", lambda: self.cli("notify", "fleet", "--wait", check=False).returncode == 0)
+        return change
+
+    def shown(self):
+        try:
+            return (pathlib.Path(os.readlink(self.node_agent.sysroot / "opt/web")) / "version").read_text()
+        except OSError:
+            return None
+
+    def report(self, version):
+        """What the node says of the artifact."""
+        for a in (self.node_agent.status() or {}).get("artifacts", []):
+            if a["version"] == version:
+                return a
+        return None
+
+    def message(self):
+        return (self.node_agent.status() or {}).get("message") or ""
+
+    def deploy(self, version):
+        change = self.commit(version)
+        self.wait_rollout(change)
+        self.wait(f"{version} to show", lambda: self.shown() == version)
+
+
+@pytest.fixture
+def street(request, build):
+    lab = Street(build, log_level="debug")
+    try:
+        yield lab
+        report = getattr(request.node, "outcome_of_call", None)
+        if report is not None and report.failed:
+            for log in sorted((lab.folder / "logs").glob("*.log")):
+                print(f"==== {log.name}")
+                print("\n".join(log.read_text(errors="replace").splitlines()[-60:]))
+        faults = sanitizer_faults(lab)
+        assert not faults, "a sanitizer reported:\n" + "\n".join(faults)
+    finally:
+        lab.close()
+
+
+def test_a_tree_runs_and_the_next_version_comes_as_a_difference(street):
+    lab = street.begin()
+    lab.push("1.0.0")
+    lab.deploy("1.0.0")
+    assert lab.wait("the program to run", lambda: lab.node_agent.file("ran")).startswith("web 1.0.0")
+    data = bytearray(shared_bytes())
+    data[700_000:700_400] = bytes(400)
+    lab.push("1.1.0", bytes(data))
+    before = lab.node_agent.link.bytes_down
+    lab.deploy("1.1.0")
+    lab.wait("the new program to run", lambda: (lab.node_agent.file("ran") or "").startswith("web 1.1.0"))
+    assert lab.node_agent.link.bytes_down - before < SIZE // 3
+    seen = lab.wait("the node to say how it came", lambda: lab.report("1.1.0"))
+    assert seen["way"] in ("delta", "chunks") and seen["state"] == "Ready"
+    assert 0 < seen["bytesFetched"] < SIZE // 3 and 0 < seen["bytesPredicted"] < SIZE // 3
+    def told():
+        return [(a["version"], a["bytesFetched"], a["bytesPredicted"]) for a in lab.node("n")["status"]["artifacts"]]
+    lab.wait("the server to show it, too",
+             lambda: told() == [("1.1.0", seen["bytesFetched"], seen["bytesPredicted"])])
+
+
+def test_a_bad_version_goes_back_without_fetching(street):
+    lab = street.begin()
+    lab.push("1.0.0")
+    lab.deploy("1.0.0")
+    lab.push("2.0.0", random.Random(9).randbytes(SIZE), well=False)
+    lab.wait_rollout(lab.commit("2.0.0"), "RolledBack")
+    assert lab.shown() == "1.0.0"
+    fetched = lab.node_agent.link.bytes_down
+    lab.wait("1.0.0 to run", lambda: (lab.node_agent.file("ran") or "").startswith("web 1.0.0"))
+    assert lab.node_agent.link.bytes_down - fetched < SIZE // 10
+
+
+def test_starts_from_local_state_while_everything_is_away(street):
+    lab = street.begin()
+    lab.push("1.0.0")
+    lab.deploy("1.0.0")
+    lab.node_agent.link.cut()
+    lab.node_agent.kill()
+    lab.node_agent.stop_apps()
+    (lab.node_agent.sysroot / "ran").unlink()
+    (lab.node_agent.state / "status.json").unlink()
+    lab.node_agent.start()
+    assert lab.wait("the program to run again", lambda: lab.node_agent.file("ran")).startswith("web 1.0.0")
+    lab.wait("the node to be healthy", lambda: (lab.node_agent.status() or {}).get("state") == "Healthy")
+
+
+def test_drift_of_a_tree_is_put_back(street):
+    lab = street.begin("--check-interval", "1s")
+    lab.push("1.0.0")
+    lab.deploy("1.0.0")
+    tree = pathlib.Path(os.readlink(lab.node_agent.sysroot / "opt/web"))
+    os.chmod(tree, 0o755)
+    (tree / "version").unlink()
+    (tree / "large.bin").chmod(0o600)
+    lab.wait("the tree to be as it was", lambda: lab.shown() == "1.0.0")
+    (lab.node_agent.sysroot / "opt/web").unlink()
+    lab.wait("the link to be back", lambda: lab.shown() == "1.0.0")
+    assert lab.node_agent.status()["driftCorrected"] >= 2
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_while_it_fetches(street, seed):
+    lab = street.begin("--bandwidth", "700K")
+    chance = random.Random(seed)
+    lab.push("1.0.0")
+    before = lab.node_agent.link.bytes_down
+    lab.commit("1.0.0")
+    for _ in range(6):
+        time.sleep(chance.uniform(0.05, 0.9))
+        lab.node_agent.kill()
+        lab.node_agent.start()
+    lab.wait("1.0.0 to show", lambda: lab.shown() == "1.0.0")
+    lab.wait("the node to be healthy", lambda: (lab.node_agent.status() or {}).get("state") == "Healthy")
+    # Each start costs a handshake, metadata, and at most what was on its way.
+    assert lab.node_agent.link.bytes_down - before < SIZE * 1.5 + 7 * 200_000
+    data = bytearray(shared_bytes())
+    for at in range(0, SIZE, 150_000):
+        data[at:at + 40_000] = chance.randbytes(40_000)
+    lab.push("1.1.0", bytes(data[:SIZE]))
+    lab.commit("1.1.0")
+    for _ in range(5):
+        time.sleep(chance.uniform(0.05, 0.7))
+        lab.node_agent.kill()
+        lab.node_agent.start()
+    lab.wait("1.1.0 to show", lambda: lab.shown() == "1.1.0")
+    lab.wait("nothing half to be left", lambda: not list((lab.node_agent.state / "partial").iterdir()))
+
+
+def test_link_that_is_cut_in_between(street):
+    lab = street.begin("--bandwidth", "700K")
+    lab.push("1.0.0")
+    lab.commit("1.0.0")
+    for _ in range(3):
+        time.sleep(0.5)
+        lab.node_agent.link.cut()
+        time.sleep(0.2)
+        lab.node_agent.link.restore()
+    lab.wait("1.0.0 to show", lambda: lab.shown() == "1.0.0")
+
+
+def test_import_from_a_folder(street):
+    lab = street.begin()
+    lab.push("1.0.0")
+    lab.deploy("1.0.0")
+    lab.push("2.0.0", random.Random(5).randbytes(SIZE))
+    lab.push("3.0.0", random.Random(6).randbytes(SIZE))
+    stick = lab.folder / "stick"
+    shutil.copytree(lab.repo.public, stick)
+    shutil.rmtree(stick / "targets/artifacts/web/3.0.0")
+    shutil.rmtree(stick / "chunks")
+    command = [str(lab.build / "src/agent/skerry-agent"), "import", "--state", str(lab.node_agent.state), str(stick)]
+    # While the agent runs.
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "web:2.0.0" in said.stdout and "web:3.0.0" not in said.stdout
+    before = lab.node_agent.link.bytes_down
+    lab.deploy("2.0.0")
+    assert lab.node_agent.link.bytes_down - before < SIZE // 4
+    assert lab.report("2.0.0")["way"] == "present"
+    # Before it starts; and one that was tampered with.
+    lab.node_agent.kill()
+    shutil.copytree(lab.repo.public / "targets/artifacts/web/3.0.0", stick / "targets/artifacts/web/3.0.0")
+    payload = next((stick / "targets/artifacts/web/3.0.0").iterdir())
+    right = payload.read_bytes()
+    payload.write_bytes(right[:1000] + b"x" + right[1001:])
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 1 and "web:3.0.0" in said.stderr + said.stdout
+    payload.write_bytes(right)
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 0 and "web:3.0.0" in said.stdout, said.stdout + said.stderr
+    lab.node_agent.start()
+    before = lab.node_agent.link.bytes_down
+    lab.deploy("3.0.0")
+    assert lab.node_agent.link.bytes_down - before < SIZE // 4
+
+
+def test_forged_artifact_is_refused_before_anything_runs(street):
+    """Whoever serves the repository swaps the payload; chunks and deltas are gone, so that it must be taken whole."""
+    lab = street.begin()
+    lab.push("1.0.0")
+    lab.deploy("1.0.0")
+    lab.push("2.0.0", random.Random(5).randbytes(SIZE))
+    shutil.rmtree(lab.repo.public / "chunks")
+    payload = next((lab.repo.public / "targets/artifacts/web/2.0.0").iterdir())
+    right = payload.read_bytes()
+    payload.chmod(0o644)
+    payload.write_bytes(right.replace(b"echo web 2.0.0", b"echo bad 2.0.0"))
+    lab.commit("2.0.0")
+    lab.wait("the node to say what is wrong", lambda: "digest" in lab.message() or "bytes" in lab.message())
+    assert lab.shown() == "1.0.0"
+    assert lab.node_agent.file("ran").startswith("web 1.0.0")
+    payload.write_bytes(right)
+    lab.wait("the right one to be taken", lambda: lab.shown() == "2.0.0", timeout=120)
