@@ -232,6 +232,39 @@ static void node_apps(struct buf *out, const json_t *apps, const char *told,
         put_messages(out, look, apps, "name", "message", told);
 }
 
+/* How far each artifact is, by which way it came, and how many bytes that took against what was predicted. */
+static void node_artifacts(struct buf *out, const json_t *artifacts, const char *told,
+                           const struct columns_look *look) {
+        static const struct column columns[] = {
+                {"NAME", 0},
+                {"VERSION", 0},
+                {"STATE", 0},
+                {"WAY", 0},
+                {"FETCHED", COLUMN_RIGHT},
+                {"PREDICTED", COLUMN_RIGHT},
+                {"WHOLE", COLUMN_RIGHT},
+        };
+        static const char *const numbers[] = {"bytesFetched", "bytesPredicted", "bytesTotal"};
+        _cleanup_(columns_freep) struct columns *t = columns_new(columns, ARRAY_SIZE(columns));
+        char bytes[32];
+        size_t i;
+        json_t *a;
+        if (!t || json_array_size(artifacts) == 0)
+                return;
+        json_array_foreach ((json_t *)artifacts, i, a) {
+                columns_cell(t, STYLE_NONE, field_text(a, "name"));
+                columns_cell(t, STYLE_NONE, field_text(a, "version"));
+                columns_cell(t, STYLE_NONE, field_text(a, "state"));
+                columns_cell(t, STYLE_NONE, field_text(a, "way"));
+                for (size_t k = 0; k < ARRAY_SIZE(numbers); k++)
+                        columns_cell(t, STYLE_NONE,
+                                     bytes_format(field_int(a, numbers[k]), bytes, sizeof(bytes)));
+        }
+        heading(out, look, "Artifacts");
+        put_table(out, t, look);
+        put_messages(out, look, artifacts, "name", "message", told);
+}
+
 static void conditions(struct buf *out, const json_t *list, const char *told,
                        const struct columns_look *look) {
         static const struct column columns[] = {{"TYPE", 0}, {"STATUS", 0}, {"REASON", 0}};
@@ -287,6 +320,7 @@ void describe_node(struct buf *out, const json_t *o, msec_t now, const struct co
         number_line(out, look, "Drift put back", o, "status.driftCorrected");
 
         node_apps(out, field(o, "status.apps"), told, look);
+        node_artifacts(out, field(o, "status.artifacts"), told, look);
         conditions(out, field(o, "status.conditions"), told, look);
         const json_t *facts = field(o, "status.facts");
         if (json_object_size(facts) > 0) {
@@ -321,6 +355,8 @@ void describe_fleet(struct buf *out, const json_t *o, msec_t now, const struct c
         text_line(out, look, "Desired", o, "status.desiredRevision");
         text_line(out, look, "Last good", o, "status.stableRevision");
         text_line(out, look, "Rollout", o, "status.rollout");
+        if (*field_text(o, "status.waitsFor"))
+                line(out, look, "Waits", STYLE_WARN, field_text(o, "status.waitsFor"));
 
         heading(out, look, "Nodes");
         number_line(out, look, "All", o, "status.nodes");
@@ -329,6 +365,8 @@ void describe_fleet(struct buf *out, const json_t *o, msec_t now, const struct c
         number_line(out, look, "Healthy", o, "status.healthy");
         number_line(out, look, "Deferred", o, "status.deferred");
         number_line(out, look, "Failed", o, "status.failed");
+        if (field_int(o, "status.blocked") > 0)
+                number_line(out, look, "No artifact fits", o, "status.blocked");
 }
 
 void describe_app(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
@@ -453,6 +491,27 @@ static void rollout_policy(struct buf *out, const json_t *policy, const struct c
              field_bool(policy, "rollbackOnFailure") ? "goes back to the last good revision" : "pauses");
 }
 
+/* What was predicted beside what it came to, over all members that report it. */
+static void rollout_transfer(struct buf *out, const json_t *transfer, const struct columns_look *look) {
+        static const char *const lines[][2] = {
+                {"Predicted", "bytesPredicted"}, {"Fetched", "bytesFetched"}, {"Whole", "bytesTotal"}};
+        _cleanup_(buf_done) struct buf ways = BUF_INIT;
+        const char *way;
+        json_t *n;
+        char bytes[32];
+        if (!transfer)
+                return;
+        heading(out, look, "Artifacts");
+        number_line(out, look, "Nodes", transfer, "nodes");
+        for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+                line(out, look, lines[i][0], STYLE_NONE,
+                     bytes_format(field_int(transfer, lines[i][1]), bytes, sizeof(bytes)));
+        json_object_foreach ((json_t *)field(transfer, "ways"), way, n)
+                buf_printf(&ways, "%s%lld by %s", ways.len ? ", " : "", (long long)json_integer_value(n),
+                           way);
+        line(out, look, "Ways", STYLE_NONE, buf_str(&ways));
+}
+
 void describe_rollout(struct buf *out, const json_t *o, msec_t now, const struct columns_look *look) {
         const char *phase = field_text(o, "status.phase");
         text_line(out, look, "Name", o, "metadata.name");
@@ -470,6 +529,7 @@ void describe_rollout(struct buf *out, const json_t *o, msec_t now, const struct
         time_line(out, look, "Finished", o, "status.finishedAt", now);
         text_line(out, look, "Members digest", o, "status.membersDigest");
         rollout_policy(out, field(o, "spec.policy"), look);
+        rollout_transfer(out, field(o, "status.transfer"), look);
         rollout_waves(out, field(o, "status.waves"), now, look);
         rollout_members(out, field(o, "status.members"), now, look);
 }

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who can do what: the server, whoever serves the repository, and thieves of keys, each played with real programs.
 The table is in docs/threat-model.md."""
+import json
+import shutil
+
 import pytest
 
 from lab import Lab
@@ -135,3 +138,86 @@ def test_an_older_repository_is_refused(street):
     assert len(call(lab, "GET", "/repository/targets")["targets"]) == 2
     assert lab.node("n")["status"]["observed"]["state"] == "Healthy"
     assert shown(lab.agent) == "two"
+
+
+def test_the_fleet_gets_the_delta_that_was_made_for_it(street):
+    """The server makes it as soon as a newer version is there; plan, describe and node agree on the bytes."""
+    lab = street
+    lab.repo.push("1.0.0", "one")
+    announce(lab)
+    lab.wait_rollout((commit(lab.fleet_files, "1.0.0"), lab.notify())[0])
+    lab.repo.push("2.0.0", "two")
+    announce(lab)
+    delta = lab.wait("the delta to be made",
+                     lambda: next((d for d in call(lab, "GET", "/deltas")["items"] if d["state"] == "Made"), None))
+    assert (delta["artifact"], delta["from"], delta["to"], delta["nodes"]) == ("web", "1.0.0", "2.0.0", 1)
+    change = commit(lab.fleet_files, "2.0.0")
+    plan = json.loads(lab.cli("plan", "--server", "-o", "json", lab.fleet_files.tree, check=False).stdout)
+    transfer, = plan["fleets"][0]["transfers"]
+    assert (transfer["node"], transfer["way"]) == ("n", "delta")
+    assert delta["bytes"] <= transfer["bytes"] < transfer["bytesWhole"] / 10
+    text = lab.cli("plan", "--server", lab.fleet_files.tree, check=False).stdout
+    assert "artifact web 1.0.0 -> 2.0.0" in text
+    assert "artifact web 2.0.0: 1 by delta; " in text
+    lab.notify()
+    rollout = lab.wait_rollout(change)["metadata"]["name"]
+    artifact = lab.wait("the node to say how it got it",
+                        lambda: next((a for a in lab.node("n")["status"]["artifacts"] if a["version"] == "2.0.0"), None))
+    assert artifact["way"] == "delta"
+    assert 0 < artifact["bytesFetched"] < transfer["bytesWhole"] / 10
+    summed = lab.rollout(rollout)["status"]["transfer"]
+    assert summed["nodes"] == 1
+    assert summed["bytesFetched"] >= artifact["bytesFetched"]
+    assert "Predicted" in lab.cli("describe", "rollout", rollout).stdout
+    assert shown(lab.agent) == "two"
+
+
+def test_another_repository_is_another_root(street):
+    """A server that turns brings a repository of its own: what its keys sign is nothing to a node that knows ours."""
+    lab = street
+    lab.repo.push("1.0.0", "one")
+    announce(lab)
+    lab.wait_rollout((commit(lab.fleet_files, "1.0.0"), lab.notify())[0])
+    ours = lab.repo
+    lab.repo = Repository(lab, "evil")
+    lab.repo.push("1.0.0", "another one")
+    lab.repo.push("6.6.6", "evil")
+    lab.server.stop()
+    lab.server = None
+    shutil.rmtree(lab.state / "director")
+    lab.start_server("--repository", lab.repo.folder)
+    announce(lab)
+    commit(lab.fleet_files, "6.6.6")
+    lab.cli("notify", "fleet", "--wait", check=False)
+    lab.wait("the server to tell the node to take it",
+             lambda: "6.6.6" in json.dumps(lab.node("n")["status"]["desired"]["artifacts"]))
+    lab.wait("the node to refuse it", lambda: message(lab, "n") and lab.node("n")["status"]["observed"]["state"] != "Healthy")
+    assert shown(lab.agent) == "one"
+    assert ours.public.is_dir()
+
+
+@pytest.mark.parametrize("street", ["release-key"], indirect=True)
+def test_one_of_two_release_keys_releases_nothing(street):
+    lab = street
+    for name in ("alice", "bob"):
+        lab.repo.run("repo", "key", "--no-passphrase", "generate", name)
+    lab.repo.run("repo", "delegate", "--key", "alice", "--key", "bob", "--threshold", "2", "--path", "revisions/*/*",
+                 "revisions")
+    lab.repo.run("repo", "publish")
+    lab.repo.push("1.0.0", "one")
+    announce(lab)
+    change = commit(lab.fleet_files, "1.0.0")
+    lab.notify()
+    elsewhere = lab.folder / "bob.pem"
+    (lab.repo.folder / "keys/bob.pem").rename(elsewhere)
+    said = lab.repo.release(lab.fleet_files.tree).stdout
+    assert "staged" in said and "Not public yet" in said
+    announce(lab)
+    assert "skerry release" in waits_for(lab)
+    elsewhere.rename(lab.repo.folder / "keys/bob.pem")
+    (lab.repo.folder / "keys/alice.pem").unlink()
+    said = lab.repo.release(lab.fleet_files.tree, "--sign-with", "bob").stdout
+    assert ": released" in said
+    announce(lab)
+    lab.wait_rollout(change)
+    lab.wait("the node to show it", lambda: shown(lab.agent) == "one")
