@@ -253,6 +253,29 @@ def test_without_the_keys_it_is_staged(build, tmp_path):
     assert {"artifacts/tool/1/any", "artifacts/tool/2/any"} <= set(p.targets())
 
 
+def test_a_push_that_was_killed_is_pushed_again(publisher):
+    p = publisher
+    tree = write_tree(p.folder / "tree", "killed", size=4_000_000)
+    moments = random.Random(7)
+    for _ in range(8):
+        process = subprocess.Popen([p.skerry, "artifact", "push", "--repository", p.work, "web:1", "--platform", "any", tree],
+                                   env=p.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        try:
+            process.wait(moments.uniform(0.02, 0.4))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    p.artifact("push", "web:1", "--platform", "any", tree)
+    p.run("repo", "publish", "--repository", p.work)
+    a, = p.items()
+    assert hashlib.sha256(p.target_file("artifacts/web/1/any").read_bytes()).hexdigest() == a["sha256"]
+    assert p.one("web:1", "any")["chunks"]["packLength"] > 3_000_000
+    assert a["releaseCounter"] == 1
+    p.run("repo", "verify", p.public)
+    assert not list(p.work.glob("payload-*")) and not list(p.public.rglob("*.new"))
+
+
 def test_prune_takes_only_what_nobody_names(publisher):
     p = publisher
     for version in ("1", "2"):

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -299,6 +300,30 @@ static void test_what_cannot_be_carried_is_named(void **state) {
         err = err_free(err);
         assert_int_equal(pack(ARTIFACT_FILE, "socket", NULL, &err, &fd), -EISDIR);
         assert_non_null(strstr(err_message(err), "--type tree"));
+}
+
+static void test_a_full_disk_is_said(void **state) {
+        shell("mkdir filling small; cd filling; for i in $(seq 40); do head -c 20000 /dev/urandom > f$i; "
+              "done");
+        _cleanup_(x_freep) char *small = path_join(folder, "small");
+        int fd = pack_tree("filling");
+        /* Full at another place each time, the folders' attributes included. */
+        for (int kilobytes = 4; kilobytes < 800; kilobytes += 128) {
+                _cleanup_(err_freep) struct err *err = NULL;
+                char options[64];
+                (void)snprintf(options, sizeof(options), "size=%dk", kilobytes);
+                if (mount("none", small, "tmpfs", MS_NODEV, options) < 0)
+                        skip();
+                int r = unpack(fd, "small", NULL, &err);
+                assert_int_equal(umount(small), 0);
+                assert_int_equal(r, -ENOSPC);
+                assert_non_null(strstr(err_message(err), "the entry 'f"));
+        }
+        close(fd);
+        int full = open("/dev/full", O_RDWR | O_CLOEXEC);
+        _cleanup_(x_freep) char *from = path_join(folder, "filling");
+        assert_int_equal(payload_pack(ARTIFACT_TREE, from, NULL, 0, full, NULL, NULL), -ENOSPC);
+        close(full);
 }
 
 /* ---- payloads of other people's making, built with the writer so that everything but the fault is right */
@@ -675,6 +700,7 @@ int main(void) {
                 cmocka_unit_test(test_limits_of_unpacking),
                 cmocka_unit_test(test_bits_and_devices_only_when_asked_for),
                 cmocka_unit_test(test_what_cannot_be_carried_is_named),
+                cmocka_unit_test(test_a_full_disk_is_said),
                 cmocka_unit_test(test_hostile_payloads_are_refused),
                 cmocka_unit_test(test_sparse_abuse_is_refused),
                 cmocka_unit_test(test_damaged_headers_are_refused),
