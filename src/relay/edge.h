@@ -39,8 +39,8 @@ struct edge_repository_request {
 };
 struct edge_repository_file {
         int error;      /* 0; -ENOENT: there is none; -ENODEV: nor any other file, for there is no repository;
-                           -EHOSTUNREACH: not here, and nobody to be asked;      -EINPROGRESS:        on its way, ask
-                           again; -ENOSPC: here it cannot be kept, take it by `block`
+                           -EHOSTUNREACH: not here, and nobody to be asked;      -EINPROGRESS:        on its way,
+                           ask      again; -ENOSPC: here it cannot be kept, take it by `block`
                          */
         int fd;         /* taken; what was asked for can be read from it */
         int64_t length; /* of the whole */

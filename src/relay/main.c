@@ -121,6 +121,50 @@ static int parse_size(const char *text, int64_t *ret, struct err **err) {
         return 0;
 }
 
+static int parse_rate(const char *text, int64_t *ret, struct err **err) {
+        if (!str_eq(text, "none"))
+                return parse_size(text, ret, err);
+        *ret = TRANSFER_NO_LIMIT;
+        return 0;
+}
+
+/* "22:00-06:00=10M" */
+static int parse_window(const char *text, struct transfer_window *ret, struct err **err) {
+        unsigned h1, m1, h2, m2;
+        int used = 0;
+        if (sscanf(text, "%2u:%2u-%2u:%2u=%n", &h1, &m1, &h2, &m2, &used) != 4 || used == 0 || h1 > 23 ||
+            h2 > 24 || m1 > 59 || m2 > 59)
+                return err_set(err, EINVAL,
+                               "\"%s\" is no time and bound; write for example "
+                               "22:00-06:00=10M",
+                               text);
+        ret->from = h1 * 60 + m1;
+        ret->to = (h2 * 60 + m2) % (24 * 60);
+        return parse_rate(text + used, &ret->bytes_per_second, err);
+}
+
+/* "1M,22:00-06:00=10M": the bound, and others for times of the day; as the agent's. */
+static int parse_limit(const char *text, struct transfer_policy *ret, struct err **err) {
+        struct transfer_policy p = {.bytes_per_second = TRANSFER_NO_LIMIT,
+                                    .bytes_per_day = TRANSFER_NO_LIMIT};
+        _cleanup_(strv_freep) char **parts = strv_split(text, ",");
+        int r = 0;
+        for (size_t i = 0; r >= 0 && parts && parts[i]; i++) {
+                if (!strchr(parts[i], '='))
+                        r = parse_rate(parts[i], &p.bytes_per_second, err);
+                else if (p.n_windows == TRANSFER_WINDOWS_MAX)
+                        r = err_set(err, E2BIG, "more than %d times of the day", TRANSFER_WINDOWS_MAX);
+                else
+                        r = parse_window(parts[i], &p.windows[p.n_windows++], err);
+        }
+        if (r >= 0)
+                r = transfer_policy_check(&p, err);
+        if (r < 0)
+                return err_wrap_code(err, r, "--bandwidth");
+        *ret = p;
+        return 0;
+}
+
 /* "--peers A,B --peers C" */
 static int split_peers(char *const *lists, char ***ret, struct err **err) {
         _cleanup_(strv_freep) char **all = NULL;
@@ -238,13 +282,15 @@ static int run_with(struct loop **loop, const struct run_settings *s, struct err
         struct relay *relay = NULL;
         struct relay_options o = {.state = s->state, .listen = s->listen};
         _cleanup_(strv_freep) char **peers = NULL;
+        struct transfer_policy limit;
         int r = parse_size(s->cache_max, &o.cache_max, err);
         if (r >= 0)
-                r = parse_size(s->bandwidth, &o.bandwidth, err);
+                r = parse_limit(s->bandwidth, &limit, err);
         if (r >= 0)
                 r = split_peers(s->peers, &peers, err);
         if (r < 0)
                 return r;
+        o.limit = &limit;
         o.mirrors = (const char *const *)s->mirrors;
         o.peers = (const char *const *)peers;
         o.prefetch = str_eq(s->prefetch, "on");

@@ -500,7 +500,7 @@ static int open_repository(struct relay *r, const struct relay_options *o, struc
                 .server_is_up = server_is_up,
                 .arg = r,
                 .prefetch = o->prefetch,
-                .bandwidth = o->bandwidth,
+                .limit = o->limit,
         };
         return repository_cache_new(r->loop, &options, &r->repository, err);
 }

@@ -5,6 +5,7 @@
 
 #include "net/loop.h"
 #include "relay/identity.h"
+#include "repo/transfer_limit.h"
 
 struct relay;
 
@@ -13,7 +14,7 @@ struct relay_options {
         const char *listen;
         int64_t cache_max;                         /* bytes of objects; 0: unbounded */
         const char *const *mirrors, *const *peers; /* NULL-terminated, or NULL */
-        int64_t bandwidth; /* bytes a second of the repository from afar; 0: no limit */
+        const struct transfer_policy *limit;       /* of the repository from afar; NULL: none */
         bool prefetch;
 };
 

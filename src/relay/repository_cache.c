@@ -460,7 +460,7 @@ int repository_cache_new(struct loop *l, const struct repository_cache_options *
                                              &c->documents, err);
         struct repository_objects_options objects = {
                 .context = &c->context,
-                .bandwidth = o->bandwidth,
+                .limit = o->limit,
                 .patience_ms = o->patience_ms > 0 ? o->patience_ms : DEFAULT_PATIENCE_MS,
         };
         if (r >= 0)

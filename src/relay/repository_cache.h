@@ -15,6 +15,7 @@
 #include "relay/edge.h"
 #include "relay/repository_transport.h"
 #include "repo/object_store.h"
+#include "repo/transfer_limit.h"
 
 struct repository_cache;
 
@@ -32,8 +33,8 @@ struct repository_cache_options {
         bool (*server_is_up)(void *arg); /* NULL: it is always worth asking */
         void *arg;
         bool prefetch;
-        int64_t bandwidth;  /* bytes a second from mirrors and server; 0: no limit */
-        msec_t lifetime_ms; /* of what can change; 0: 10 s */
+        const struct transfer_policy *limit; /* of large files from mirrors and server; NULL: none */
+        msec_t lifetime_ms;                  /* of what can change; 0: 10 s */
         msec_t patience_ms; /* how long somebody is kept waiting before he is told to ask again; 0: 25 s */
         /* Instead of HTTP, with `n_sources` sources of these kinds; for tests. */
         const struct repository_transport *transport;

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "relay/repository_objects.h"
 #include "repo/block_file.h"
+#include "repo/transfer_limit.h"
 
 /* Asked for in one request: enough that a round trip costs little, and what a slow disk makes us hold. */
 #define REQUEST_BYTES_MAX ((int64_t)8 << 20)
@@ -77,9 +78,8 @@ struct repository_objects {
         int64_t bytes;
         uint64_t n_waiting;
         unsigned runs;
-        int64_t bandwidth; /* bytes a second */
-        int64_t tokens;    /* bytes that may be asked for now; below zero: that came unasked */
-        msec_t tokens_at;
+        bool is_limited;
+        struct transfer_limit limit;
 };
 
 /* repository_objects.c */
@@ -93,3 +93,5 @@ bool object_is_back(struct object *o);
 void object_run_when_ready(struct object *o, int64_t first, int64_t last);
 void object_run_cancel(struct object *o);
 void objects_take_turns(void *arg);
+/* NULL: no limit. */
+void objects_limit_begin(struct repository_objects *all, const struct transfer_policy *policy);

@@ -724,7 +724,7 @@ int repository_objects_new(const struct repository_objects_options *options, str
                 return err_set(err, ENOMEM, "out of memory");
         all->context = options->context;
         all->patience_ms = options->patience_ms;
-        all->bandwidth = options->bandwidth;
+        objects_limit_begin(all, options->limit);
         list_init(&all->ready);
         all->table = table_new(NULL);
         all->folder = path_join(options->context->work, "parts");

@@ -7,12 +7,13 @@
 #pragma once
 
 #include "relay/repository_context.h"
+#include "repo/transfer_limit.h"
 
 struct repository_objects;
 
 struct repository_objects_options {
         struct repository_context *context;
-        int64_t bandwidth; /* bytes a second from afar; 0: no limit */
+        const struct transfer_policy *limit; /* of bytes from afar; NULL: none */
         msec_t patience_ms;
 };
 int repository_objects_new(const struct repository_objects_options *o, struct repository_objects **ret,

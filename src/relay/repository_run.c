@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/table.h"
 #include "relay/repository_cache.h"
@@ -10,23 +11,40 @@
 
 /* ---- bandwidth and turns */
 
-static void refill(struct repository_objects *all) {
-        msec_t now = repository_now(all->context);
-        int64_t most = MAX(all->bandwidth, REQUEST_BYTES_MIN); /* a second's worth may have piled up */
-        all->tokens += (now - all->tokens_at) * all->bandwidth / 1000;
-        all->tokens = MIN(all->tokens, most);
-        all->tokens_at = now;
+static struct transfer_time time_now(const struct repository_objects *all) {
+        const struct clock *clock = loop_clock(all->context->loop);
+        struct transfer_time t = {.monotonic_ms = clock_mono_ms(clock),
+                                  .wall_s = clock_wall_ms(clock) / 1000};
+        time_t seconds = (time_t)t.wall_s;
+        struct tm tm;
+        if (localtime_r(&seconds, &tm))
+                t.utc_offset_s = (int32_t)tm.tm_gmtoff;
+        return t;
+}
+
+void objects_limit_begin(struct repository_objects *all, const struct transfer_policy *policy) {
+        struct transfer_time t = time_now(all);
+        all->is_limited = policy != NULL;
+        if (policy)
+                transfer_limit_init(&all->limit, policy, NULL, &t);
+}
+
+static void charge(struct repository_objects *all, int64_t bytes) {
+        struct transfer_time t = time_now(all);
+        if (all->is_limited)
+                transfer_limit_used(&all->limit, &t, bytes);
 }
 
 /* How many bytes may be asked for now; 0: later, and *ret_wait says when. */
 static int64_t allowance(struct repository_objects *all, msec_t *ret_wait) {
-        if (all->bandwidth <= 0)
+        if (!all->is_limited)
                 return REQUEST_BYTES_MAX;
-        refill(all);
-        int64_t least = MIN(REQUEST_BYTES_MIN, all->bandwidth);
-        if (all->tokens >= least)
-                return MIN(all->tokens, REQUEST_BYTES_MAX);
-        *ret_wait = (least - all->tokens) * 1000 / all->bandwidth + 1;
+        struct transfer_time t = time_now(all);
+        int64_t allowed = transfer_limit_allowed(&all->limit, &t);
+        *ret_wait = transfer_limit_wait_ms(&all->limit, &t, REQUEST_BYTES_MIN);
+        if (*ret_wait == 0 && allowed > 0)
+                return MIN(allowed, REQUEST_BYTES_MAX);
+        *ret_wait = MAX(MIN(*ret_wait, (int64_t)3600 * 1000), (int64_t)1);
         return 0;
 }
 
@@ -257,7 +275,7 @@ static void on_done(void *arg, const struct repository_result *r) {
         run_ended(o->all);
         repository_count(c, run->source, (uint64_t)run->received);
         if (s->kind != SOURCE_PEER)
-                o->all->tokens -= run->received;
+                charge(o->all, run->received);
         if (run->received > 0 && !run->lied) {
                 o->contributed |= bit;
                 o->rounds = 0;
