@@ -78,8 +78,10 @@ static const struct option_spec run_options[] = {
         {"peers", 0, OPTION_STRINGS, offsetof(struct run_settings, peers), "URL,...", NULL,
          "other relays of the site, asked before all others for what they have; may be given again", NULL,
          false},
-        {"bandwidth", 0, OPTION_STRING, offsetof(struct run_settings, bandwidth), "SIZE", "0",
-         "most bytes a second of the repository from mirrors and server, with K, M or G; 0 for no bound",
+        {"bandwidth", 0, OPTION_STRING, offsetof(struct run_settings, bandwidth),
+         "RATE[,HH:MM-HH:MM=RATE...]", "none",
+         "most bytes a second of the repository from mirrors and server, with K, M or G, and at times of the "
+         "day",
          NULL, false},
         {"prefetch", 0, OPTION_CHOICE, offsetof(struct run_settings, prefetch), "WHETHER", "on",
          "fetch what the server says that nodes will ask for soon", "on,off", false},
