@@ -283,7 +283,7 @@ static int complete_repeats(struct chunk_fetch *f) {
                 if (known == NONE || missing == NONE)
                         continue;
                 uint32_t length = f->index->chunks[known].length;
-                size_t got;
+                size_t got = 0;
                 uint8_t digest[SHA256_SIZE];
                 int r = read_at(f->target_fd, f->unpacked, length, f->places[known], &got);
                 if (r < 0)
@@ -444,7 +444,7 @@ int chunk_fetch_open(const struct chunk_index *index, const int *seeds, size_t n
         f->packed = malloc(CHUNK_FRAME_ROOM + CHUNK_MAX);
         f->unpacked = malloc(CHUNK_MAX);
         f->window_room = ((size_t)1 << index->window_log) + WINDOW_ROOM;
-        f->window = malloc(1 + f->window_room);
+        f->window = calloc(1, 1 + f->window_room);
         if (!f->journal || !f->packed || !f->unpacked || !f->window || chunk_unpacker_new(&f->unpacker) < 0)
                 return failed(err, -ENOMEM, "rebuild a target from chunks");
         r = open_with(f, seeds, n_seeds, err);
@@ -570,7 +570,7 @@ static int load_window(struct chunk_fetch *f, int64_t begin, int64_t end) {
         }
         if (end <= f->window_end)
                 return 0;
-        size_t got, want = (size_t)(end - f->window_end);
+        size_t got = 0, want = (size_t)(end - f->window_end);
         int r = read_at(f->target_fd, f->window + 1 + (f->window_end - f->window_base), want, f->window_end,
                         &got);
         if (r < 0)
@@ -595,7 +595,7 @@ static int take_frame(struct chunk_fetch *f, uint32_t entry, struct err **err) {
         r = chunk_unpack(f->unpacker, before, (size_t)(end - begin) + 1, f->packed + CHUNK_FRAME_ROOM,
                          c->packed, f->unpacked, c->length);
         *before = kept;
-        uint8_t digest[SHA256_SIZE];
+        uint8_t digest[SHA256_SIZE] = {0};
         if (r == 0)
                 sha256_of(f->unpacked, c->length, digest);
         if (r < 0 || memcmp(digest, c->digest, sizeof(c->digest)) != 0)
@@ -662,7 +662,7 @@ int chunk_fetch_finish(struct chunk_fetch *f, struct err **err) {
         if (!s || !buffer)
                 return failed(err, -ENOMEM, "check the target");
         for (int64_t at = 0; at < f->index->target_length;) {
-                size_t got, want = (size_t)MIN(f->index->target_length - at, (int64_t)SCAN_SIZE);
+                size_t got = 0, want = (size_t)MIN(f->index->target_length - at, (int64_t)SCAN_SIZE);
                 int r = read_at(f->target_fd, buffer, want, at, &got);
                 if (r < 0 || got == 0)
                         return failed(err, r < 0 ? r : -EIO, "check the target");

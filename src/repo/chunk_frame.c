@@ -21,6 +21,16 @@ struct chunk_packer {
         size_t room;
 };
 
+struct chunk_packer *chunk_packer_free(struct chunk_packer *p) {
+        if (p) {
+                ZSTD_freeCCtx(p->context);
+                ZSTD_freeCDict(p->window);
+                free(p->out);
+                free(p);
+        }
+        return NULL;
+}
+
 int chunk_packer_new(struct chunk_packer **ret) {
         _cleanup_(chunk_packer_freep) struct chunk_packer *p = calloc(1, sizeof(*p));
         if (!p)
@@ -32,16 +42,6 @@ int chunk_packer_new(struct chunk_packer **ret) {
                 return -ENOMEM;
         *ret = TAKE_PTR(p);
         return 0;
-}
-
-struct chunk_packer *chunk_packer_free(struct chunk_packer *p) {
-        if (p) {
-                ZSTD_freeCCtx(p->context);
-                ZSTD_freeCDict(p->window);
-                free(p->out);
-                free(p);
-        }
-        return NULL;
 }
 
 int chunk_packer_set_window(struct chunk_packer *p, const uint8_t *zero_and_window, size_t n) {
@@ -78,6 +78,14 @@ struct chunk_unpacker {
         ZSTD_DCtx *context;
 };
 
+struct chunk_unpacker *chunk_unpacker_free(struct chunk_unpacker *u) {
+        if (u) {
+                ZSTD_freeDCtx(u->context);
+                free(u);
+        }
+        return NULL;
+}
+
 int chunk_unpacker_new(struct chunk_unpacker **ret) {
         _cleanup_(chunk_unpacker_freep) struct chunk_unpacker *u = calloc(1, sizeof(*u));
         if (!u)
@@ -87,14 +95,6 @@ int chunk_unpacker_new(struct chunk_unpacker **ret) {
                 return -ENOMEM;
         *ret = TAKE_PTR(u);
         return 0;
-}
-
-struct chunk_unpacker *chunk_unpacker_free(struct chunk_unpacker *u) {
-        if (u) {
-                ZSTD_freeDCtx(u->context);
-                free(u);
-        }
-        return NULL;
 }
 
 int chunk_unpack(struct chunk_unpacker *u, const uint8_t *zero_and_window, size_t window_length,

@@ -100,6 +100,7 @@ static int pack_job(struct maker *m, struct job *job, struct chunk_packer *packe
         int64_t begin, end, window_of = -1;
         chunk_window(job->begin, CHUNK_WINDOW_LOG, CHUNK_SEGMENT_LOG, &begin, &end);
         uint8_t *bytes = buffer + 1;
+        buffer[0] = 0;
         const int64_t base = begin;
         int r = read_at(m->target_fd, bytes, (size_t)(job->end - base), base);
         for (size_t i = 0; r == 0 && i < job->n; i++) {
@@ -238,10 +239,12 @@ static int on_chunk(void *arg, const struct cut_chunk *cut) {
         m->done += cut->length;
         if (m->progress && (m->done >> 20) != ((m->done - cut->length) >> 20))
                 m->progress(m->progress_arg, MIN(m->done, m->total), m->total);
-        struct chunk *last = index->n_chunks > 0 ? &index->chunks[index->n_chunks - 1] : NULL;
-        if (cut->zero && last && last->kind == CHUNK_ZERO && last->length <= CHUNK_ZERO_MAX - cut->length) {
-                last->length += cut->length;
-                return 0;
+        if (cut->zero && index->n_chunks > 0) {
+                struct chunk *last = &index->chunks[index->n_chunks - 1];
+                if (last->kind == CHUNK_ZERO && last->length <= CHUNK_ZERO_MAX - cut->length) {
+                        last->length += cut->length;
+                        return 0;
+                }
         }
         if (index->n_chunks == m->room) /* never moved: workers hold pointers into it */
                 return -EOVERFLOW;
