@@ -6,18 +6,24 @@
 #include "base/fs.h"
 #include "relay/edge.h"
 #include "server/api.h"
+#include "server/director.h"
 #include "server/inventory.h"
 #include "server/openapi.h"
 #include "server/sources.h"
 #include "version.h"
+
+/* Who can decide what nodes run: the server alone, by the key it signs assignments with; or, beside it,
+ * whoever holds a release key. */
+static const char *trust_of(const struct control *c) {
+        return director_wants_releases(c) ? "release-key" : "server";
+}
 
 void api_version(struct http_exchange *x, void *arg) {
         const struct control *c = arg;
         json_t *j = json_object_new();
         json_put(j, "version", json_text(SKERRY_VERSION));
         json_put(j, "trustDomain", json_text(c->settings->domain));
-        /* Who can decide what nodes run: so far the server alone, by the key it signs assignments with. */
-        json_put(j, "trust", json_text("server"));
+        json_put(j, "trust", json_text(trust_of(c)));
         json_put(j, "database", json_text("sqlite"));
         api_answer(x, 200, j);
 }
@@ -73,7 +79,7 @@ void api_status(struct http_exchange *x, void *arg) {
                 http_server_stats(c->api, &api);
         json_put(j, "version", json_text(SKERRY_VERSION));
         json_put(j, "trustDomain", json_text(c->settings->domain));
-        json_put(j, "trust", json_text("server"));
+        json_put(j, "trust", json_text(trust_of(c)));
         json_put(j, "database", json_text(db_health(c->db) ? db_health(c->db) : "ok"));
         json_put(j, "nodes", json_number((int64_t)inventory_size(c)));
         json_put(j, "sources", json_number((int64_t)sources_count(c)));

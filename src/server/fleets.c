@@ -325,10 +325,11 @@ static void fleet_advance(struct control *c, struct fleet *f, bool is_new) {
         struct rollout_record *active = rollouts_active(c, f->name);
         const struct revision *revision = revisions_decoded(c, f->desired.revision);
         _cleanup_(x_freep) char *why = NULL;
-        if (!revision || fleet_has_failed(f))
+        if (!revision || fleet_has_failed(f) ||
+            (active && strcmp(rollouts_target(active)->key, f->desired.key) == 0)) {
+                fleet_wait(c, f, NULL); /* it failed, or is under way already */
                 return;
-        if (active && strcmp(rollouts_target(active)->key, f->desired.key) == 0)
-                return; /* already under way */
+        }
         if (!director_may_give(c, f->name, f->desired.revision, f->desired.length, &why)) {
                 fleet_wait(c, f, why); /* what runs, or rolls out, goes on */
                 return;

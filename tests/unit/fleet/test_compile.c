@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
+#include "fleet/catalog.h"
 #include "memory_tree.h"
 
 static char *read_text(const char *path) {
@@ -43,6 +44,100 @@ static void assert_diagnostics(const struct fleet_model *m, const char *expected
         _cleanup_(buf_done) struct buf out = BUF_INIT;
         diagnostics_format(m->diagnostics, &out);
         assert_string_equal(buf_str(&out), expected);
+}
+
+/* ---- Artifacts against what the repository has */
+
+static void catalog_entry(struct catalog *c, const char *name, const char *version, const char *type,
+                          int counter, const char *more) {
+        _cleanup_(x_freep) char *path = artifact_target_path(name, version, "any");
+        _cleanup_(x_freep) char *text = str_format(
+                "{\"skerry\":{\"kind\":\"artifact\",\"name\":\"%s\",\"version\":\"%s\",\"platform\":\"any\","
+                "\"type\":\"%s\",\"releaseCounter\":%d%s}}",
+                name, version, type, counter, more);
+        json_t *custom = NULL;
+        char digest[SHA256_HEX_SIZE];
+        sha256_hex(path, strlen(path), digest);
+        assert_int_equal(json_decode(text, strlen(text), &custom, NULL), 0);
+        assert_int_equal(catalog_add(c, path, 1, digest, custom, NULL), 0);
+        json_decref(custom);
+}
+
+static const char with_artifacts[] =
+        "=== a.yaml\n"
+        "apiVersion: skerry/v1alpha1\nkind: Fleet\nmetadata: {name: shops}\n"
+        "spec: {selector: {matchLabels: {role: shop}}, template: {variables: {v: \"1.2.0\"}, apps: [web]}}\n"
+        "---\napiVersion: skerry/v1alpha1\nkind: App\nmetadata: {name: web}\nspec:\n"
+        "  driver: process\n  command: [x]\n  artifacts:\n"
+        "    - {name: web, version: \"${vars.v}\"}\n"
+        "    - {name: old, version: \"1\"}\n"
+        "    - {name: image, version: \"1\"}\n"
+        "    - {name: wep, version: \"1\"}\n"
+        "    - {name: data, version: \"3\"}\n"
+        "---\napiVersion: skerry/v1alpha1\nkind: App\nmetadata: {name: unused}\n"
+        "spec: {driver: files, artifacts: [{name: nowhere, version: \"1\", path: /x}]}\n"
+        "---\napiVersion: skerry/v1alpha1\nkind: Node\nmetadata: {name: n1, labels: {role: shop}}\n"
+        "---\napiVersion: skerry/v1alpha1\nkind: Node\nmetadata: {name: n2, labels: {role: shop}}\n"
+        "spec: {variables: {v: \"9.9.9\"}}\n"
+        "---\napiVersion: skerry/v1alpha1\nkind: Node\nmetadata: {name: n3, labels: {role: shop}}\n"
+        "spec: {variables: {v: \"no/version\"}}\n";
+
+#define UNUSED                                                                                               \
+        "a.yaml:21:18: warning: no fleet uses app \"unused\" (list it in a fleet's template, or take it "    \
+        "out)\n"
+
+static struct fleet_model *compile_checked(const char *text, const struct fleet_compile_options *options) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        struct fleet_model *m = NULL;
+        struct memory_tree t;
+        memory_tree_init(&t, text);
+        if (fleet_compile_with(&t.tree, options, &m, &err) < 0)
+                fail_msg("%s", err_message(err));
+        memory_tree_done(&t);
+        return m;
+}
+
+static void test_artifacts_of_the_repository(void **state) {
+        struct catalog *c = catalog_new();
+        catalog_entry(c, "web", "1.2.0", "tree", 1, "");
+        catalog_entry(c, "old", "1", "tree", 1, ",\"yanked\":true,\"replacedBy\":\"2\"");
+        catalog_entry(c, "image", "1", "oci", 1, "");
+        catalog_entry(c, "data", "1", "file", 1, "");
+        catalog_entry(c, "data", "2", "file", 2, "");
+        catalog_seal(c);
+        const struct fleet_compile_options options = {.check_artifacts = true, .catalog = c};
+        struct fleet_model *m = compile_checked(with_artifacts, &options);
+        assert_diagnostics(
+                m, "a.yaml:13:28: error: artifact \"web\" has no version \"9.9.9\" in the repository, as "
+                   "node n2 "
+                   "wants it; there are 1.2.0 (push it: skerry artifact push web:9.9.9 --platform ... PATH)\n"
+                   "a.yaml:13:28: error: \"no/version\" is not a version, as node n3 wants it\n"
+                   "a.yaml:14:28: warning: artifact \"old:1\" was yanked (take 2 instead)\n"
+                   "a.yaml:15:14: error: artifact \"image:1\" is of type oci, and app \"web\" has driver "
+                   "process (an "
+                   "image is for driver podman)\n"
+                   "a.yaml:16:14: error: no artifact \"wep\" is in the repository (did you mean \"web\"?)\n"
+                   "a.yaml:17:29: error: artifact \"data\" has no version \"3\" in the repository; there are "
+                   "2, 1 "
+                   "(push it: skerry artifact push data:3 --platform ... PATH)\n"
+                   "a.yaml:21:18: warning: no fleet uses app \"unused\" (list it in a fleet's template, or "
+                   "take it "
+                   "out)\n");
+        fleet_model_free(m);
+        /* Where nobody says what there is, it is told once an app, with the reason where one is known. */
+        const struct fleet_compile_options none = {.check_artifacts = true},
+                                           late = {.check_artifacts = true,
+                                                   .why_no_catalog = "the moon is full"};
+        m = compile_checked(with_artifacts, &none);
+        assert_diagnostics(
+                m, "a.yaml:13:14: error: app \"web\" names artifacts, and the server has no repository "
+                   "(start it with --repository)\n" UNUSED);
+        fleet_model_free(m);
+        m = compile_checked(with_artifacts, &late);
+        assert_diagnostics(m,
+                           "a.yaml:13:14: error: app \"web\" names artifacts, and the moon is full\n" UNUSED);
+        fleet_model_free(m);
+        catalog_unref(c);
 }
 
 /* ---- Every repository in bad/ says exactly what its section "expect" holds. */
@@ -610,6 +705,7 @@ static void test_folder(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_bad_repositories),
+                cmocka_unit_test(test_artifacts_of_the_repository),
                 cmocka_unit_test(test_example),
                 cmocka_unit_test(test_order_and_files),
                 cmocka_unit_test(test_lookups),
