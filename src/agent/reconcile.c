@@ -510,8 +510,9 @@ static void delivery_delayed(void *arg, const char *message, bool refused) {
         struct reconcile *r = arg;
         if (refused && !r->refused)
                 log_warning("the assignment is not carried out", "reason", message, NULL);
-        else if (!str_eq(message, r->delivery_message))
+        else if (!str_eq(message, r->delivery_logged))
                 log_info("waiting for what was assigned", "reason", message, NULL);
+        (void)str_replace(&r->delivery_logged, message);
         r->refused = refused;
         (void)str_replace(&r->delivery_message, message);
         tell(r);
@@ -712,6 +713,7 @@ struct reconcile *reconcile_free(struct reconcile *r) {
         desired_free(r->goal);
         source_free(r->wanted);
         free(r->delivery_message);
+        free(r->delivery_logged);
         free(r->goal_problem);
         free(r);
         return NULL;

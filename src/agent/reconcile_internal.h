@@ -14,7 +14,7 @@ struct reconcile {
         struct source *wanted; /* being brought for it */
         struct delivery *delivery;
         struct delivery *delivered; /* the last one that was ready, for the report */
-        char *delivery_message;
+        char *delivery_message, *delivery_logged;
         struct podman_images *tidying;
         bool refused; /* what was assigned does not fit */
         struct desired *goal;

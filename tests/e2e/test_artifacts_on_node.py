@@ -11,7 +11,7 @@ import pytest
 
 from conftest import sanitizer_faults
 from lab import Lab
-from trust import Repository, notify
+from trust import Repository, announce
 
 FLEET = """\
 apiVersion: skerry/v1alpha1
@@ -69,13 +69,12 @@ class Street(Lab):
         (tree / "large.bin").write_bytes(data)
         (tree / "version").write_text(version)
         self.repo.run("artifact", "push", "--type", "tree", "--platform", "any", f"web:{version}", tree)
-        notify(self)
+        announce(self)
 
     def commit(self, version):
         self.fleet_files.write("fleet.yaml", FLEET.replace("VERSION", version))
         change = self.fleet_files.commit(f"web {version}")
-        # The server reads the repository by itself; a commit that names what it has not seen yet is refused.
-        self.wait("the commit to be taken", lambda: self.cli("notify", "fleet", "--wait", check=False).returncode == 0)
+        self.notify()
         return change
 
     def shown(self):
@@ -174,7 +173,7 @@ def test_drift_of_a_tree_is_put_back(street):
     lab.wait("the tree to be as it was", lambda: lab.shown() == "1.0.0")
     (lab.node_agent.sysroot / "opt/web").unlink()
     lab.wait("the link to be back", lambda: lab.shown() == "1.0.0")
-    assert lab.node_agent.status()["driftCorrected"] >= 2
+    lab.wait("both to be counted", lambda: lab.node_agent.status()["driftCorrected"] >= 2)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -270,3 +269,21 @@ def test_forged_artifact_is_refused_before_anything_runs(street):
     assert lab.node_agent.file("ran").startswith("web 1.0.0")
     payload.write_bytes(right)
     lab.wait("the right one to be taken", lambda: lab.shown() == "2.0.0", timeout=120)
+
+
+def test_disk_full_waits_and_goes_on(street):
+    if os.geteuid() != 0:
+        pytest.skip("a small file system needs root to be mounted")
+    lab = street.begin()
+    partial = lab.node_agent.state / "partial"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(partial)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        lab.push("1.0.0")
+        lab.commit("1.0.0")
+        lab.wait("the node to say that the disk is full", lambda: "disk is full" in lab.message())
+        assert lab.shown() is None
+    finally:
+        subprocess.run(["umount", "-l", str(partial)], check=True)
+    lab.wait("1.0.0 to show", lambda: lab.shown() == "1.0.0", timeout=120)
