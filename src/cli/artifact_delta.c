@@ -204,7 +204,7 @@ static int make_all(struct run *x, char **arguments, size_t n, struct err **err)
         int r = artifact_set_find(x->set, name, from, &old, &n_old, err);
         if (r == 0)
                 r = artifact_set_find(x->set, name, to, &new, &n_new, err);
-        if (r < 0)
+        if (r < 0 || !old || !new)
                 return r;
         if (!x->s->all_from)
                 return make_between(x, old, n_old, new, n_new, err);

@@ -56,7 +56,7 @@ static int64_t predict_chunks(const struct artifact_set *s, const struct artifac
         char hex[33];
         int64_t bytes = 0, ignored = 0;
         if (!known || read_index(s, new->sha256, &wanted, &bytes) < 0 ||
-            read_index(s, old->sha256, &had, &ignored) < 0)
+            read_index(s, old->sha256, &had, &ignored) < 0 || !wanted || !had)
                 return -1;
         for (size_t i = 0; i < had->n_chunks; i++) {
                 hex_encode(had->chunks[i].digest, 16, hex);

@@ -45,7 +45,7 @@ static int yank(const struct settings *s, struct artifact_set *set, const char *
         int r = artifact_set_find(set, name, version, &bad, &n_bad, err);
         if (r == 0)
                 r = artifact_set_find(set, name, s->use, &good, &n_good, err);
-        if (r < 0)
+        if (r < 0 || !good)
                 return r;
         if (good[0]->yanked)
                 return err_set(err, EINVAL, "%s:%s was yanked itself; --use names a good one", name, s->use);

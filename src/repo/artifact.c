@@ -179,7 +179,7 @@ int platform_parse(const char *text, char ret[PLATFORM_MAX], struct err **err) {
 
 void platform_file_name(const char *platform, char ret[PLATFORM_MAX]) {
         size_t i = 0;
-        for (; platform[i] && i < PLATFORM_MAX - 1; i++)
+        for (; i < PLATFORM_MAX - 1 && platform[i]; i++)
                 ret[i] = platform[i] == '/' ? '-' : platform[i];
         ret[i] = '\0';
 }

@@ -148,6 +148,8 @@ static int read_image(struct files *f, struct oci_payload *o, struct err **err) 
             (r = check_layers(f, manifest, config, o, err)) < 0 ||
             (r = oci_config_platform(config, o->summary.platform, err)) < 0)
                 return r;
+        if (!m || !c) /* read_json() has said so already */
+                return -EINVAL;
         o->config = *c;
         memcpy(o->summary.config_sha256, c->sha256, sizeof(c->sha256));
         memcpy(o->summary.manifest_sha256, m->sha256, sizeof(m->sha256));
