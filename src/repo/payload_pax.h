@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The archive that tree and oci payloads are: POSIX.1-2017 pax interchange format, in the one way of writing
- * it that docs/formats/repository.md allows. The writer's bytes depend on nothing but its input; the reader
+ * it that docs/formats/payload.md allows. The writer's bytes depend on nothing but its input; the reader
  * takes hostile input, and refuses whatever the writer would not say. */
 #pragma once
 
