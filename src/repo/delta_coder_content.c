@@ -5,8 +5,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define LINES_BITS 17                    /* of 64 bytes: four slots */
-#define INPUTS 8                         /* of every mixer: contexts, what is expected, one constant */
+#include "repo/delta_coder_mix.h"
+
+#define LINES_BITS 17 /* of 64 bytes: four slots */
+#define INPUTS DELTA_MIX_INPUTS
 #define HISTORY_SIZE ((uint32_t)2 << 20) /* of new bytes, for the match model */
 #define MATCH_BITS 17
 #define MATCH_MIN 5
@@ -17,32 +19,6 @@
 #define FLAG_CONTEXTS 6
 #define BLOCK 32  /* one flag says that all of a block is as predicted */
 #define GROUP 512 /* and of a group of blocks */
-
-/* ---- The logistic function in whole numbers. Domain: 1/256 of ln(p / (1 - p)). */
-
-struct logistic {
-        uint16_t squash[4096]; /* of 65536, for x + 2048 */
-        int16_t stretch[4096]; /* for p of 4096 */
-};
-
-static void logistic_init(struct logistic *l) {
-        /* e^(-1/256) in units of 2^-32, multiplied up: the same everywhere */
-        uint64_t e = (uint64_t)1 << 40;
-        for (int x = 0; x < 2048; x++) {
-                uint64_t p = ((uint64_t)65536 << 40) / (((uint64_t)1 << 40) + e);
-                p = p > 65535 ? 65535 : p;
-                l->squash[2048 + x] = (uint16_t)p;
-                l->squash[2048 - x] = (uint16_t)(65536 - p > 65535 ? 65535 : 65536 - p);
-                e = (uint64_t)(((unsigned __int128)e * 4278222831u) >> 32);
-        }
-        l->squash[0] = l->squash[1];
-        int x = -2047;
-        for (int p = 0; p < 4096; p++) {
-                while (x < 2047 && l->squash[2048 + x] < p * 16 + 8)
-                        x++;
-                l->stretch[p] = (int16_t)x;
-        }
-}
 
 /* ---- Bit histories: how often 0 and 1 were seen in a context, in one byte. */
 
@@ -95,54 +71,17 @@ static void states_init(struct state_table *t) {
                 }
 }
 
-/* ---- Mixing. Products wrap around rather than overflow: the same on every machine. */
-
-struct mixer {
-        unsigned mask; /* sets of weights - 1 */
-        int32_t *weights;
-        int32_t *chosen;
-};
-
-static int mixer_init(struct mixer *m, unsigned inputs, unsigned sets, int32_t weight) {
-        m->mask = sets - 1;
-        m->weights = malloc((size_t)sets * INPUTS * sizeof(int32_t));
-        if (!m->weights)
-                return -ENOMEM;
-        for (unsigned i = 0; i < sets * INPUTS; i++)
-                m->weights[i] = i % INPUTS < inputs ? weight : 0;
-        return 0;
-}
-
-static inline int32_t wrapping_product(int32_t a, int32_t b) {
-        return (int32_t)((uint32_t)a * (uint32_t)b);
-}
-
-static inline int mixer_dot(struct mixer *m, const int32_t x[INPUTS], unsigned set) {
-        const int32_t *w = m->chosen = m->weights + (size_t)(set & m->mask) * INPUTS;
-        int32_t sum = 0;
-        for (unsigned i = 0; i < INPUTS; i++)
-                sum += wrapping_product(x[i], w[i]) >> 8;
-        sum >>= 8;
-        return sum > 2047 ? 2047 : sum < -2047 ? -2047 : sum;
-}
-
-static inline void mixer_update(struct mixer *m, const int32_t x[INPUTS], int32_t error) {
-        int32_t *w = m->chosen;
-        for (unsigned i = 0; i < INPUTS; i++) /* below 2^28 */
-                w[i] = (int32_t)((uint32_t)w[i] + (uint32_t)((x[i] * error + (1 << 16)) >> 17));
-}
-
 /* ---- Bytes from hashed contexts */
 
 struct byte_model {
         uint8_t *direct[DIRECT_CONTEXTS]; /* rows of 256 histories */
         uint32_t hash[CONTEXTS];
         delta_bit map[CONTEXTS][256];
-        struct mixer by_kind, by_state;
+        struct delta_mixer by_kind, by_state;
 };
 
 struct delta_content {
-        struct logistic l;
+        struct delta_logistic l;
         struct state_table states;
         uint8_t *lines;
         struct byte_model literal, miss;
@@ -156,7 +95,7 @@ struct delta_content {
         delta_bit group_clean[DELTA_KINDS][8], block_clean[DELTA_KINDS][16];
         delta_bit segment_clean[DELTA_KINDS][24];
         delta_bit *flags[FLAG_CONTEXTS];
-        struct mixer flag_by_kind, flag_by_past;
+        struct delta_mixer flag_by_kind, flag_by_past;
         unsigned groups_past, blocks_past;
         uint32_t misses; /* the last flags, 1: differs */
         uint8_t last_old, last_new;
@@ -175,15 +114,15 @@ static int byte_model_init(struct byte_model *b, const struct delta_content *m, 
                 if (!b->direct[i])
                         return -ENOMEM;
         }
-        int r = mixer_init(&b->by_kind, CONTEXTS + 1, sets_a, 65536 * 3 / 8);
-        return r < 0 ? r : mixer_init(&b->by_state, CONTEXTS + 1, sets_b, 65536 * 3 / 8);
+        int r = delta_mixer_init(&b->by_kind, CONTEXTS + 1, sets_a, 65536 * 3 / 8);
+        return r < 0 ? r : delta_mixer_init(&b->by_state, CONTEXTS + 1, sets_b, 65536 * 3 / 8);
 }
 
 static void byte_model_done(struct byte_model *b) {
         for (unsigned i = 0; i < DIRECT_CONTEXTS; i++)
                 free(b->direct[i]);
-        free(b->by_kind.weights);
-        free(b->by_state.weights);
+        delta_mixer_done(&b->by_kind);
+        delta_mixer_done(&b->by_state);
 }
 
 struct delta_content *delta_content_free(struct delta_content *m) {
@@ -193,8 +132,8 @@ struct delta_content *delta_content_free(struct delta_content *m) {
         byte_model_done(&m->miss);
         for (unsigned i = 0; i < FLAG_CONTEXTS; i++)
                 free(m->flags[i]);
-        free(m->flag_by_kind.weights);
-        free(m->flag_by_past.weights);
+        delta_mixer_done(&m->flag_by_kind);
+        delta_mixer_done(&m->flag_by_past);
         free(m->lines);
         free(m->history);
         free(m->match_index);
@@ -206,7 +145,7 @@ int delta_content_new(struct delta_content **ret) {
         _cleanup_(delta_content_freep) struct delta_content *m = calloc(1, sizeof(*m));
         if (!m)
                 return -ENOMEM;
-        logistic_init(&m->l);
+        delta_logistic_init(&m->l);
         states_init(&m->states);
         m->lines = aligned_alloc((size_t)2 << 20, (size_t)64 << LINES_BITS);
         m->history = calloc(1, HISTORY_SIZE);
@@ -219,8 +158,8 @@ int delta_content_new(struct delta_content **ret) {
         if (!m->lines || !m->history || !m->match_index ||
             byte_model_init(&m->literal, m, DELTA_KINDS * 8, 256 * 2) < 0 ||
             byte_model_init(&m->miss, m, DELTA_KINDS * 8, 256 * 2) < 0 ||
-            mixer_init(&m->flag_by_kind, FLAG_CONTEXTS + 1, DELTA_KINDS * 8, 65536 / 4) < 0 ||
-            mixer_init(&m->flag_by_past, FLAG_CONTEXTS + 1, 256, 65536 / 4) < 0)
+            delta_mixer_init(&m->flag_by_kind, FLAG_CONTEXTS + 1, DELTA_KINDS * 8, 65536 / 4) < 0 ||
+            delta_mixer_init(&m->flag_by_past, FLAG_CONTEXTS + 1, 256, 65536 / 4) < 0)
                 return -ENOMEM;
         for (unsigned i = 0; i < FLAG_CONTEXTS; i++) {
                 m->flags[i] = malloc(sizeof(delta_bit) << FLAG_BITS);
@@ -245,11 +184,6 @@ void delta_content_forget(struct delta_content *m) {
 void delta_content_note(struct delta_content *m, const uint8_t *p, size_t n) {
         for (size_t i = n > 8 ? n - 8 : 0; i < n; i++)
                 m->before = m->before << 8 | p[i];
-}
-
-static inline uint32_t mix32(uint64_t v) {
-        v *= 0x9e3779b97f4a7c15u;
-        return (uint32_t)(v >> 32) ^ (uint32_t)v;
 }
 
 /* A line holds four slots: a check, then the 15 histories of one nibble. The poorest gives way. */
@@ -312,14 +246,13 @@ static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct
                                 x[CONTEXTS] = m->l.stretch[*match >> 20];
                         }
                         x[CONTEXTS + 1] = 256;
-                        int dot_a = mixer_dot(&b->by_kind, x, set_kind);
-                        int dot_b = mixer_dot(&b->by_state, x, set_state << 8 | node);
-                        uint32_t p = m->l.squash[2048 + (dot_a + dot_b) / 2];
-                        p = p < 32 ? 32 : p > 65504 ? 65504 : p;
+                        int dot_a = delta_mixer_dot(&b->by_kind, x, set_kind);
+                        int dot_b = delta_mixer_dot(&b->by_state, x, set_state << 8 | node);
+                        uint32_t p = delta_logistic_mean(&m->l, dot_a, dot_b);
                         unsigned bit = delta_coder_bit(c, p, value >> shift & 1);
 
-                        mixer_update(&b->by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a]);
-                        mixer_update(&b->by_state, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b]);
+                        delta_mixer_update(&b->by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a]);
+                        delta_mixer_update(&b->by_state, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b]);
                         for (unsigned k = 0; k < CONTEXTS; k++) {
                                 delta_bit_update(&b->map[k][*history[k]], bit);
                                 *history[k] = m->states.next[*history[k]][bit];
@@ -347,7 +280,7 @@ static void match_update(struct delta_content *m, uint8_t byte) {
         } else
                 m->match_length = 0;
         m->history[m->written++ % HISTORY_SIZE] = byte;
-        uint32_t hash = mix32(m->before & 0xffffffffffull) >> (32 - MATCH_BITS);
+        uint32_t hash = delta_mix_hash(m->before & 0xffffffffffull) >> (32 - MATCH_BITS);
         if (!m->match_length && m->match_index[hash]) {
                 m->match_at = m->match_index[hash];
                 uint32_t n = 0;
@@ -377,10 +310,10 @@ void delta_content_literal(struct delta_content *m, struct delta_coder *c, unsig
                 uint64_t w = m->before;
                 const uint32_t row[DIRECT_CONTEXTS] = {(uint32_t)(w & 0xff),
                                                        (uint32_t)((w >> 8 & 0xff) << 2 | ((uint64_t)at & 3))};
-                b->hash[2] = mix32((w & 0xffff) | 2ull << 56);
-                b->hash[3] = mix32((w & 0xffffff) | 3ull << 56);
-                b->hash[4] = mix32((w & 0xffffffff) | 4ull << 56);
-                b->hash[5] = mix32((w & 0xffffffffffffull) | 5ull << 56);
+                b->hash[2] = delta_mix_hash((w & 0xffff) | 2ull << 56);
+                b->hash[3] = delta_mix_hash((w & 0xffffff) | 3ull << 56);
+                b->hash[4] = delta_mix_hash((w & 0xffffffff) | 4ull << 56);
+                b->hash[5] = delta_mix_hash((w & 0xffffffffffffull) | 5ull << 56);
                 unsigned trust = match_trust(m);
                 unsigned set = trust == 0 ? 0 : trust < 16 ? 1 : trust < 24 ? 2 : 3;
                 p[i] = (uint8_t)code_byte(m, c, b, row, match_expected(m), trust, kind * 8 + set,
@@ -397,12 +330,14 @@ static bool code_flag(struct delta_content *m, struct delta_coder *c, unsigned k
         uint64_t w = m->before;
         uint32_t p = predicted[i], next = i + 1 < n ? predicted[i + 1] : 256, past = m->misses;
         uint32_t hash[FLAG_CONTEXTS] = {
-                mix32(kind | (past & 0xff) << 8 | (uint64_t)(at & 7) << 24 | 1ull << 56),
-                mix32(p | (w & 0xff) << 8 | (past & 3) << 24 | (uint64_t)kind << 32 | 2ull << 56),
-                mix32(p | (w & 0xffff) << 8 | (past & 3) << 24 | 3ull << 56),
-                mix32(p | (uint64_t)next << 8 | (w & 0xff) << 24 | (uint64_t)(past & 15) << 40 | 4ull << 56),
-                mix32((w & 0xffffff) | (uint64_t)(past & 15) << 24 | (uint64_t)kind << 32 | 5ull << 56),
-                mix32((uint64_t)(at % 24) | (past & 0xfff) << 8 | (uint64_t)kind << 32 | 6ull << 56),
+                delta_mix_hash(kind | (past & 0xff) << 8 | (uint64_t)(at & 7) << 24 | 1ull << 56),
+                delta_mix_hash(p | (w & 0xff) << 8 | (past & 3) << 24 | (uint64_t)kind << 32 | 2ull << 56),
+                delta_mix_hash(p | (w & 0xffff) << 8 | (past & 3) << 24 | 3ull << 56),
+                delta_mix_hash(p | (uint64_t)next << 8 | (w & 0xff) << 24 | (uint64_t)(past & 15) << 40 |
+                               4ull << 56),
+                delta_mix_hash((w & 0xffffff) | (uint64_t)(past & 15) << 24 | (uint64_t)kind << 32 |
+                               5ull << 56),
+                delta_mix_hash((uint64_t)(at % 24) | (past & 0xfff) << 8 | (uint64_t)kind << 32 | 6ull << 56),
         };
         delta_bit *bits[FLAG_CONTEXTS];
         int32_t x[INPUTS];
@@ -412,13 +347,12 @@ static bool code_flag(struct delta_content *m, struct delta_coder *c, unsigned k
         }
         x[FLAG_CONTEXTS] = 256;
         x[FLAG_CONTEXTS + 1] = 0;
-        int dot_a = mixer_dot(&m->flag_by_kind, x, kind * 8 + (past & 7));
-        int dot_b = mixer_dot(&m->flag_by_past, x, past & 255);
-        uint32_t q = m->l.squash[2048 + (dot_a + dot_b) / 2];
-        q = q < 32 ? 32 : q > 65504 ? 65504 : q;
+        int dot_a = delta_mixer_dot(&m->flag_by_kind, x, kind * 8 + (past & 7));
+        int dot_b = delta_mixer_dot(&m->flag_by_past, x, past & 255);
+        uint32_t q = delta_logistic_mean(&m->l, dot_a, dot_b);
         unsigned bit = delta_coder_bit(c, q, miss);
-        mixer_update(&m->flag_by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a]);
-        mixer_update(&m->flag_by_past, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b]);
+        delta_mixer_update(&m->flag_by_kind, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_a]);
+        delta_mixer_update(&m->flag_by_past, x, (int32_t)(bit << 16) - m->l.squash[2048 + dot_b]);
         for (unsigned k = 0; k < FLAG_CONTEXTS; k++)
                 delta_bit_update(bits[k], bit);
         m->misses = past << 1 | bit;
@@ -431,10 +365,11 @@ static uint8_t code_miss(struct delta_content *m, struct delta_coder *c, unsigne
         uint64_t w = m->before, p = predicted;
         const uint32_t row[DIRECT_CONTEXTS] = {predicted,
                                                kind << 5 | ((uint32_t)at & 7) << 2 | (m->misses >> 1 & 3)};
-        b->hash[2] = mix32(p | (w & 0xff) << 8 | 12ull << 56);
-        b->hash[3] = mix32(p | (w & 0xffff) << 8 | 13ull << 56);
-        b->hash[4] = mix32(p | (uint64_t)m->last_old << 8 | (uint64_t)m->last_new << 16 | 15ull << 56);
-        b->hash[5] = mix32(p | (w & 0xffff) << 8 | (uint64_t)next << 24 | 17ull << 56);
+        b->hash[2] = delta_mix_hash(p | (w & 0xff) << 8 | 12ull << 56);
+        b->hash[3] = delta_mix_hash(p | (w & 0xffff) << 8 | 13ull << 56);
+        b->hash[4] =
+                delta_mix_hash(p | (uint64_t)m->last_old << 8 | (uint64_t)m->last_new << 16 | 15ull << 56);
+        b->hash[5] = delta_mix_hash(p | (w & 0xffff) << 8 | (uint64_t)next << 24 | 17ull << 56);
         uint8_t difference = (uint8_t)(m->last_new - m->last_old);
         int expected = (uint8_t)(predicted + difference);
         value = (uint8_t)code_byte(m, c, b, row, difference ? expected : -1, 32 + (kind & 31),

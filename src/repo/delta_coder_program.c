@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "repo/delta_coder_pieces.h"
+
 /* Lengths and places, often whole blocks. */
 struct place_model {
         delta_bit whole[4];
@@ -45,9 +47,7 @@ struct delta_program {
         struct delta_number skip, index, n_extents_model, n_pieces_model, side_length, shared_length;
         struct delta_number packed_skip, packed_length, packed_kept, packed_style[4];
         struct delta_signed new_length;
-        /* A piece: bytes left out before it in the new file; of the old file beside those; its length */
-        struct delta_number piece_gap[4], piece_length[4];
-        struct delta_signed piece_jump[4];
+        struct delta_piece_coder *pieces;
 
         uint8_t predicted_bytes[DELTA_CHUNK], bytes[DELTA_CHUNK];
 };
@@ -100,7 +100,7 @@ int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, 
         p->c = c;
         p->io = *io;
         p->open = calloc(DELTA_FILES_OPEN_MAX, sizeof(*p->open));
-        if (!p->open || delta_content_new(&p->content) < 0)
+        if (!p->open || delta_content_new(&p->content) < 0 || delta_piece_coder_new(&p->pieces) < 0)
                 return -ENOMEM;
         delta_bits_init(&p->type[0][0], sizeof(p->type) / sizeof(delta_bit));
         delta_bits_init(p->last, 2);
@@ -127,11 +127,6 @@ int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, 
         delta_number_init(&p->side_length);
         delta_number_init(&p->shared_length);
         delta_signed_init(&p->new_length);
-        for (unsigned i = 0; i < 4; i++) {
-                delta_number_init(&p->piece_gap[i]);
-                delta_number_init(&p->piece_length[i]);
-                delta_signed_init(&p->piece_jump[i]);
-        }
         *ret = TAKE_PTR(p);
         return 0;
 }
@@ -144,6 +139,7 @@ struct delta_program *delta_program_free(struct delta_program *p) {
                 file_free(p->open[i].file);
         free(p->open);
         delta_content_free(p->content);
+        delta_piece_coder_free(p->pieces);
         delta_shared_free(p->shared);
         free(p);
         return NULL;
@@ -199,22 +195,18 @@ static int sort_by_old(const void *a, const void *b, void *arg) {
         return ox != oy ? (ox < oy ? -1 : 1) : x < y ? -1 : x > y;
 }
 
-static unsigned bucket(uint64_t v) {
-        return v == 0 ? 0 : v < 16 ? 1 : v < 256 ? 2 : 3;
-}
-
 static int code_pieces(struct delta_program *p, struct delta_program_file *f, struct err **err) {
         int64_t at = 0, old = 0, old_length = f->packed ? f->packed->old_plain_length : f->old_length,
                 new_length = f->packed ? f->packed->new_plain_length : f->new_length;
-        unsigned before = 0;
+        delta_piece_coder_begin(p->pieces, f->predictor);
         for (uint32_t i = 0; i < f->n_pieces; i++) {
                 struct delta_piece *x = &f->pieces[i];
-                uint64_t gap =
-                        delta_coder_number(p->c, &p->piece_gap[before], (uint64_t)(x->new_offset - at));
-                int64_t jump = delta_coder_signed(p->c, &p->piece_jump[bucket(gap)], x->old_offset - old);
-                uint64_t length =
-                        delta_coder_number(p->c, &p->piece_length[bucket(gap)], (uint64_t)x->length - 1) + 1;
-                if (p->c->failed || gap > (uint64_t)(new_length - at) ||
+                struct delta_piece_numbers n = {(uint64_t)(x->new_offset - at), x->old_offset - old,
+                                                (uint64_t)x->length - 1};
+                delta_piece_coder_code(p->pieces, p->c, &n);
+                uint64_t gap = n.gap, length = n.length + 1;
+                int64_t jump = n.jump;
+                if (p->c->failed || length == 0 || gap > (uint64_t)(new_length - at) ||
                     length > (uint64_t)(new_length - at) - gap || jump < -old || jump > old_length - old ||
                     length > (uint64_t)(old_length - old - jump))
                         return damaged(p, "a piece of a file lies outside of it", err);
@@ -223,7 +215,6 @@ static int code_pieces(struct delta_program *p, struct delta_program_file *f, st
                 x->length = (int64_t)length;
                 at = x->new_offset + x->length;
                 old = x->old_offset + x->length;
-                before = bucket(length >> 4);
         }
         return 0;
 }
