@@ -36,6 +36,7 @@ struct export {
         struct http_client *client;
         struct api *api; /* NULL: nobody is asked about nodes */
         struct tuf_client *tuf;
+        struct tuf_folder *trusted; /* the client's */
         struct progress *progress;
         struct table *targets; /* path -> wanted */
         struct table *seeds;   /* digests of what the nodes run, for deltas */
@@ -208,7 +209,6 @@ static int feed(struct export *e, struct err **err) {
 
 static int copy_metadata(struct export *e, const char *store, struct err **err) {
         static const char first[] = "metadata/1.root.json";
-        struct tuf_folder *folder = NULL;
         _cleanup_(x_freep) char *root = NULL;
         size_t len = 0;
         int r = copy(e, first, NULL, -1, TUF_ROOT_MAX, err);
@@ -216,10 +216,10 @@ static int copy_metadata(struct export *e, const char *store, struct err **err) 
                 r = e->settings->root ? file_read(e->settings->root, TUF_ROOT_MAX, &root, &len, err)
                                       : read_copied(e, first, TUF_ROOT_MAX, &root, &len, err);
         if (r >= 0)
-                r = tuf_folder_open(store, &folder, err);
+                r = tuf_folder_open(store, &e->trusted, err);
         if (r < 0)
                 return r;
-        struct tuf_store kept = tuf_folder_store(folder);
+        struct tuf_store kept = tuf_folder_store(e->trusted);
         r = tuf_client_new(&kept, root, len, &e->tuf, err);
         if (r >= 0) {
                 tuf_client_refresh(e->tuf, (int64_t)time(NULL));
@@ -229,10 +229,6 @@ static int copy_metadata(struct export *e, const char *store, struct err **err) 
                 tuf_client_load_all(e->tuf);
                 r = feed(e, err);
         }
-        /* Kept open until the client has gone. */
-        e->tuf = r < 0 ? tuf_client_free(e->tuf) : e->tuf;
-        if (r < 0)
-                tuf_folder_free(folder);
         return r < 0 ? err_wrap_code(err, r, "the repository") : 0;
 }
 
@@ -546,6 +542,7 @@ static int run(void *settings, char **arguments, size_t n) {
                 printf("%s: %u files, %lld bytes, assignments of %u nodes\n", e.into, e.n_files,
                        (long long)e.bytes, e.n_nodes);
         tuf_client_free(e.tuf);
+        tuf_folder_free(e.trusted);
         api_free(e.api);
         http_client_free(e.client);
         loop_free(e.loop);
