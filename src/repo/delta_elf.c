@@ -446,6 +446,8 @@ int delta_elf_frame_place_at(const struct delta_elf_frame *f, uint64_t new_offse
 
 /* ---- Projections */
 
+#define OVERLAPS_MAX 12u /* pieces before the nearest one that are looked at */
+
 static const struct delta_piece *piece_by_old(const struct delta_map *m, size_t i) {
         return &m->by_new[m->by_old[i]];
 }
@@ -530,7 +532,17 @@ uint64_t delta_elf_project(struct delta_elf_frame *f, unsigned old_section, uint
         const struct delta_piece *after = n < f->map->n ? piece_by_old(f->map, n) : NULL;
         uint64_t by_before = 0, by_after = 0;
         bool before_leads = before && leads_to(before, s, place, x, &by_before);
-        if (before_leads && x - before->old_offset < before->length) {
+        /* Old bytes may have been copied more than once: the longest piece tells best where they went. */
+        int64_t longest = before_leads && x - before->old_offset < before->length ? before->length : 0;
+        for (size_t i = n > 1 ? n - 1 : 0, tried = 0; i > 0 && tried < OVERLAPS_MAX; i--, tried++) {
+                const struct delta_piece *p = piece_by_old(f->map, i - 1);
+                uint64_t to;
+                if (p->length > longest && x - p->old_offset < p->length && leads_to(p, s, place, x, &to)) {
+                        longest = p->length;
+                        by_before = to;
+                }
+        }
+        if (longest > 0) {
                 if (ret_exact)
                         *ret_exact = true;
                 return by_before;

@@ -191,14 +191,12 @@ static int count_wrong(struct delta_elf_matcher *m, const struct buf *side, cons
         return r;
 }
 
-#define CHOICES 3u /* bytes, addresses, tables */
-
 int delta_elf_choose_rules(struct delta_elf_matcher *m, struct buf *side) {
         const struct delta_elf *e = &m->old_version.elf;
-        _cleanup_(x_freep) uint64_t *wrong = calloc((size_t)e->n * CHOICES, sizeof(*wrong));
+        _cleanup_(x_freep) uint64_t *wrong = calloc((size_t)e->n * DELTA_ELF_CHOICES, sizeof(*wrong));
         if (!wrong)
                 return -ENOMEM;
-        for (unsigned choice = 0; choice < CHOICES; choice++) {
+        for (unsigned choice = 0; choice < DELTA_ELF_CHOICES; choice++) {
                 _cleanup_(buf_done) struct buf tried = BUF_INIT;
                 buf_append(&tried, side->data, side->len);
                 for (unsigned i = 0; i < e->n; i++)
@@ -214,7 +212,7 @@ int delta_elf_choose_rules(struct delta_elf_matcher *m, struct buf *side) {
                 if (!delta_elf_rule_is_open(e, i))
                         continue;
                 unsigned best = 0;
-                for (unsigned choice = 1; choice < CHOICES; choice++)
+                for (unsigned choice = 1; choice < DELTA_ELF_CHOICES; choice++)
                         if (wrong[(size_t)choice * e->n + i] < wrong[(size_t)best * e->n + i])
                                 best = choice;
                 delta_put_number(side, best);

@@ -56,8 +56,7 @@ static struct region old_region(const struct delta_elf_frame *f, uint64_t at) {
 }
 
 static struct region new_region(const struct delta_elf_frame *f, uint64_t at) {
-        struct region region =
-                table_region(at, f->old.segments, f->old.n_segments, f->new_headers, f->n_new);
+        struct region region = table_region(at, f->old.segments, f->old.n_segments, f->new_headers, f->n_new);
         if (region.index != REGION_NONE)
                 return region;
         unsigned low = 0, high = f->n_by_offset;
@@ -321,6 +320,8 @@ static unsigned choose_rule(const struct delta_elf *e, unsigned section) {
                 return DELTA_ELF_RULE_BTF;
         if (strcmp(name, ".eh_frame") == 0 && e->type != DELTA_ELF_RELOCATABLE)
                 return DELTA_ELF_RULE_UNWIND;
+        if (strcmp(name, ".gopclntab") == 0)
+                return DELTA_ELF_RULE_FUNCTIONS;
         if (strcmp(name, ".eh_frame_hdr") == 0)
                 return DELTA_ELF_RULE_UNWIND_INDEX;
         return DELTA_ELF_RULE_BYTES;
@@ -345,6 +346,8 @@ static int predict_section(struct delta_elf_predictor *p, const struct stretch *
         case DELTA_ELF_RULE_UNWIND_INDEX:
                 return delta_elf_predict_records(p, s, 4, delta_elf_rule_unwind_index);
         case DELTA_ELF_RULE_ADDRESSES: return delta_elf_predict_records(p, s, 8, delta_elf_rule_address);
+        case DELTA_ELF_RULE_OFFSETS: return delta_elf_predict_records(p, s, 8, delta_elf_rule_offsets);
+        case DELTA_ELF_RULE_FUNCTIONS: return delta_elf_predict_functions(p, s);
         case DELTA_ELF_RULE_TABLES: return delta_elf_predict_tables(p, s);
         case DELTA_ELF_RULE_X86: return delta_elf_predict_x86(p, s);
         default: return 0;
@@ -422,6 +425,7 @@ static void elf_release(void *arg) {
         free(p->window);
         free(p->unwind.marks);
         free(p->tables.begins);
+        free(p->functions.words);
         delta_elf_btf_free(p->btf);
         delta_elf_frame_done(&p->frame);
         free(p);
@@ -450,11 +454,17 @@ static int make_state(const struct delta_context *c, struct delta_elf_predictor 
         for (unsigned i = 0; i < p->frame.old.n && extras & 2; i++)
                 if (delta_elf_rule_is_open(&p->frame.old, i)) {
                         uint64_t choice = delta_get_number(&side);
-                        if (side.failed || choice > 2)
+                        if (side.failed || choice >= DELTA_ELF_CHOICES)
                                 return -EBADMSG;
-                        if (choice > 0)
-                                p->rules[i] = choice == 1 ? DELTA_ELF_RULE_ADDRESSES : DELTA_ELF_RULE_TABLES;
+                        static const uint8_t choices[DELTA_ELF_CHOICES] = {
+                                DELTA_ELF_RULE_BYTES, DELTA_ELF_RULE_ADDRESSES, DELTA_ELF_RULE_TABLES,
+                                DELTA_ELF_RULE_OFFSETS};
+                        p->rules[i] = choices[choice];
                 }
+        p->offsets_into = -1;
+        for (unsigned i = 0; i < p->frame.old.n; i++)
+                if (strcmp(delta_elf_name(&p->frame.old, i), ".rodata") == 0)
+                        p->offsets_into = (int)i;
         return 0;
 }
 

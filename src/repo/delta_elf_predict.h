@@ -21,6 +21,8 @@ enum delta_elf_rule {
         /* What the publisher tries on data of linked files, and tells. */
         DELTA_ELF_RULE_ADDRESSES,
         DELTA_ELF_RULE_TABLES,
+        DELTA_ELF_RULE_OFFSETS,
+        DELTA_ELF_RULE_FUNCTIONS,
 };
 
 struct stretch { /* of one old section matched with one new one; offsets count from the sections' beginnings
@@ -32,6 +34,12 @@ struct stretch { /* of one old section matched with one new one; offsets count f
 };
 
 struct delta_elf_btf;
+struct delta_elf_functions { /* Go's table of them */
+        bool known;
+        uint64_t code;     /* address that offsets of code count from */
+        uint64_t parts[8]; /* where other offsets count from, within the section */
+        uint8_t *words;    /* four bits a word */
+};
 struct delta_elf_predictor {
         struct delta_elf_frame frame;
         const struct delta_file *old_file;
@@ -53,7 +61,9 @@ struct delta_elf_predictor {
                 int section;
                 uint8_t *begins; /* a bit for each word that code points at */
         } tables;
-        struct { /* where decoding of a piece stands */
+        struct delta_elf_functions functions;
+        int offsets_into; /* .rodata, or -1 */
+        struct {          /* where decoding of a piece stands */
                 size_t piece;
                 bool valid;
                 int64_t at;
@@ -76,6 +86,11 @@ void delta_elf_rule_table(struct delta_elf_predictor *p, unsigned section, uint6
                           uint8_t *record);
 int delta_elf_predict_unwind(struct delta_elf_predictor *p, const struct stretch *s);
 int delta_elf_predict_tables(struct delta_elf_predictor *p, const struct stretch *s);
+void delta_elf_rule_offsets(struct delta_elf_predictor *p, unsigned section, uint64_t old_at, uint64_t new_at,
+                            uint8_t *record);
+int delta_elf_predict_functions(struct delta_elf_predictor *p, const struct stretch *s);
+/* Rules the publisher may choose from, by number; the first is none. */
+#define DELTA_ELF_CHOICES 4u
 /* Whether the publisher may choose a rule for a section. */
 bool delta_elf_rule_is_open(const struct delta_elf *e, unsigned section);
 

@@ -258,8 +258,9 @@ static void test_linked(void **state) {
                 assert_wrong(&p, &w, ".text", 32 + 16 + 2 * FUNCTIONS);
                 assert_wrong(&p, &w, ".eh_frame", 20);
                 assert_wrong(&p, &w, ".eh_frame_hdr", 8);
-                assert_wrong(&p, &w, ".data", 0);
-                assert_wrong(&p, &w, ".rela.dyn", 0);
+                /* One reference may follow bytes that look the same into the function that was added. */
+                assert_wrong(&p, &w, ".data", 2);
+                assert_wrong(&p, &w, ".rela.dyn", 2);
                 predicted_pair_done(&p);
         }
 }
