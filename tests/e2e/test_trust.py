@@ -221,3 +221,31 @@ def test_one_of_two_release_keys_releases_nothing(street):
     announce(lab)
     lab.wait_rollout(change)
     lab.wait("the node to show it", lambda: shown(lab.agent) == "one")
+
+
+@pytest.mark.long
+def test_a_frozen_repository_is_noticed_and_what_runs_goes_on(street, run_all):
+    if not run_all:
+        pytest.skip("a timestamp is good for a minute at least")
+    lab = street
+    lab.repo.push("1.0.0", "one")
+    announce(lab)
+    lab.wait_rollout((commit(lab.fleet_files, "1.0.0"), lab.notify())[0])
+    lab.repo.run("repo", "rotate", "--expires", "60s", "timestamp")
+    lab.repo.run("repo", "publish")
+
+    def error():
+        call(lab, "POST", "/repository/notify")
+        return call(lab, "GET", "/repository")["error"]
+
+    said = lab.wait("the server to say that the timestamp is too old", error, 180)
+    assert "timestamp" in said and "expired" in said
+    assert lab.node("n")["status"]["observed"]["state"] == "Healthy"
+    assert shown(lab.agent) == "one"
+    lab.repo.run("repo", "rotate", "--expires", "24h", "timestamp")
+    lab.repo.run("repo", "publish")
+    lab.wait("the server to read it again", lambda: error() is None)
+    lab.repo.push("2.0.0", "two")
+    announce(lab)
+    lab.wait_rollout((commit(lab.fleet_files, "2.0.0"), lab.notify())[0])
+    assert shown(lab.agent) == "two"
