@@ -165,8 +165,9 @@ static void test_the_same_tree_gives_the_same_bytes(void **state) {
         shell("rm first/raw*");
         close(a);
         a = pack_tree("first");
-        shell("cd first; tar --xattrs --format=pax -cf ../t.tar .; tar --xattrs --format=pax -czf ../t.tgz *;"
-              "tar --xattrs --sparse --format=pax -cf - --sort=name . | zstd -q > ../t.tar.zst");
+        shell("cd first; test $(id -u) = 0 || own='--owner=0 --group=0'; tar $own --xattrs --format=pax -cf "
+              "../t.tar .; tar $own --xattrs --format=pax -czf ../t.tgz *;"
+              "tar $own --xattrs --sparse --format=pax -cf - --sort=name . | zstd -q > ../t.tar.zst");
         const char *const archives[] = {"t.tar", "t.tgz", "t.tar.zst"};
         for (size_t i = 0; i < ARRAY_SIZE(archives); i++) {
                 int c = pack_tree(archives[i]);
@@ -188,6 +189,22 @@ static void test_the_same_tree_gives_the_same_bytes(void **state) {
               "x: x.encode('utf8', 'surrogateescape')), n\"");
         close(a);
         close(b);
+}
+
+/* Digests of versions that were published stand in signed metadata: another byte would be another version. */
+static void test_the_format_never_changes(void **state) {
+        char digest[SHA256_HEX_SIZE];
+        shell("mkdir -p golden/bin golden/a/b; cd golden; printf hello > bin/web; chmod 755 bin/web; ln "
+              "bin/web a/b/web; "
+              "ln -s ../bin/web a/link; printf x > a-b; long=$(printf 'n%%.0s' $(seq 120)); printf y > "
+              "$long; ln -s $long far; "
+              "truncate -s 200000 sparse; printf data | dd of=sparse bs=1 seek=100000 conv=notrunc "
+              "status=none; mkfifo pipe; "
+              "chmod 644 a-b $long sparse pipe; chmod 755 a a/b bin");
+        int fd = pack_tree("golden");
+        digest_of(fd, digest);
+        assert_string_equal(digest, "8faa69c9b2ffd8019a967e4f0f2d618522f2464f3e8442e6de5d00242671db20");
+        close(fd);
 }
 
 static void test_time_is_what_was_asked_for(void **state) {
@@ -231,7 +248,7 @@ static void test_check_sees_every_difference(void **state) {
         int fd = pack_tree("checked");
         for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
                 char first[256], quick[256];
-                shell("rm -rf drift");
+                shell("test ! -e drift || chmod -R u+rwx drift; rm -rf drift");
                 assert_int_equal(unpack(fd, "drift", NULL, NULL), 0);
                 shell("cd drift; %s", changes[i].command);
                 assert_int_equal(check(fd, "drift", false, first), 1);
@@ -305,7 +322,8 @@ static void test_what_cannot_be_carried_is_named(void **state) {
 static void test_a_full_disk_is_said(void **state) {
         shell("mkdir filling small; cd filling; for i in $(seq 40); do head -c 20000 /dev/urandom > f$i; "
               "done");
-        _cleanup_(x_freep) char *small = path_join(folder, "small");
+        char small[256]; /* on the stack: skip() does not come back */
+        (void)snprintf(small, sizeof(small), "%s/small", folder);
         int fd = pack_tree("filling");
         /* Full at another place each time, the folders' attributes included. */
         for (int kilobytes = 4; kilobytes < 800; kilobytes += 128) {
@@ -559,7 +577,7 @@ static void test_damaged_extended_headers_are_refused(void **state) {
 
 static void test_every_flipped_byte_is_refused_or_harmless(void **state) {
         make_tree("flipped");
-        shell("rm flipped/a/b/big flipped/a/b/web2 flipped/sparse");
+        shell("chmod u+w flipped/a/b; rm flipped/a/b/big flipped/a/b/web2 flipped/sparse");
         int fd = pack_tree("flipped");
         off_t length = lseek(fd, 0, SEEK_END);
         unsigned refused = 0;
@@ -694,6 +712,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_tree_goes_round),
                 cmocka_unit_test(test_the_same_tree_gives_the_same_bytes),
+                cmocka_unit_test(test_the_format_never_changes),
                 cmocka_unit_test(test_time_is_what_was_asked_for),
                 cmocka_unit_test(test_an_empty_tree),
                 cmocka_unit_test(test_check_sees_every_difference),
