@@ -19,6 +19,7 @@
 #define FETCH_CAP_MS 300000
 #define FETCH_BUSY_MS 200
 #define FETCH_BUDGET_MS 60000
+#define FETCH_DISK_MS 3000
 #define FETCH_LIST_MAX ((size_t)256 << 10)
 #define FETCH_DELTAS_MAX 256
 #define FETCH_RANGE ((int64_t)1 << 20)
@@ -151,6 +152,8 @@ static void disk_full(struct artifact_fetch *f, const char *message) {
                 return;
         }
         wait_and_retry(f, -1, message);
+        /* Not the network's trouble: looking again costs nothing. */
+        loop_timer_set(f->timer, FETCH_DISK_MS + (msec_t)prng_below(&f->random, FETCH_DISK_MS));
 }
 
 static bool is_full(int error) {
@@ -244,6 +247,8 @@ static void job_failed(struct artifact_fetch *f, enum fetch_job_kind kind, int e
         }
         if (error != -EBADMSG && error != -EINVAL && error != -EMSGSIZE && error != -E2BIG) {
                 drop_chunks(f);
+                if (kind == FETCH_JOB_OPEN_CHUNKS) /* perhaps the index is not there any more */
+                        f->has_index = f->index_asked = false;
                 if (f->host.once)
                         give_up_way(f, way);
                 wait_and_retry(f, -1, err_message(err));
