@@ -35,16 +35,18 @@ const struct catalog *plan_offers_catalog(const struct plan_offers *o) {
 
 int plan_offers_read(struct api *a, struct plan_offers **ret, struct err **err) {
         _cleanup_(plan_offers_freep) struct plan_offers *o = calloc(1, sizeof *o);
-        _cleanup_json_ json_t *answer = NULL;
+        _cleanup_json_ json_t *about = NULL, *answer = NULL;
         _cleanup_(err_freep) struct err *why = NULL;
         if (!o || !(o->arena = arena_new(0)) || !(o->asked = table_new(NULL)))
                 return err_set_errno(err, ENOMEM, "read the repository");
         o->api = a;
-        int r = api_call(a, "GET", "/repository/targets", NULL, &answer, &why);
-        if (r == -ENOENT) {
+        int r = api_call(a, "GET", "/repository", NULL, &about, &why);
+        if (r == 0 && !*field_text(about, "location")) {
                 *ret = NULL;
                 return 0;
         }
+        if (r == 0)
+                r = api_call(a, "GET", "/repository/targets", NULL, &answer, &why);
         if (r == 0)
                 r = catalog_from_json(answer, &o->catalog, &why);
         if (r < 0)

@@ -16,8 +16,14 @@ static bool answer_none(struct http_exchange *x, const struct control *c) {
 
 void api_repository_get(struct http_exchange *x, void *arg) {
         const struct control *c = arg;
-        if (!answer_none(x, c))
-                api_answer(x, 200, director_json(c));
+        json_t *j = director_json(c);
+        if (!j) { /* there is none, which is an answer, too */
+                j = json_object_new();
+                json_put(j, "location", json_text(NULL));
+                json_put(j, "trust", json_text("server"));
+                json_put(j, "artifacts", json_number(0));
+        }
+        api_answer(x, 200, j);
 }
 
 /* Look now, rather than in a while. */
@@ -32,11 +38,13 @@ void api_repository_notify(struct http_exchange *x, void *arg) {
 void api_repository_targets(struct http_exchange *x, void *arg) {
         const struct control *c = arg;
         const struct catalog *catalog = director_catalog(c);
-        if (answer_none(x, c))
-                return;
         if (catalog)
                 api_answer(x, 200, must(catalog_to_json(catalog)));
-        else
+        else if (!c->director) {
+                json_t *j = json_object_new();
+                json_put(j, "targets", json_array_new());
+                api_answer(x, 200, j);
+        } else
                 http_respond_error(x, 503, "unavailable", "the repository has not been read yet");
 }
 
