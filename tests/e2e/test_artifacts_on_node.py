@@ -287,3 +287,86 @@ def test_disk_full_waits_and_goes_on(street):
     finally:
         subprocess.run(["umount", "-l", str(partial)], check=True)
     lab.wait("1.0.0 to show", lambda: lab.shown() == "1.0.0", timeout=120)
+
+
+POD_FLEET = """\
+apiVersion: skerry/v1alpha1
+kind: Fleet
+metadata: {name: edge}
+spec:
+  selector: {matchLabels: {fleet: edge}}
+  template: {apps: [web]}
+---
+apiVersion: skerry/v1alpha1
+kind: App
+metadata: {name: web}
+spec:
+  driver: podman
+  artifacts: [{name: web, version: "VERSION"}]
+  manifests: [web.k8s.yaml]
+  readyTimeout: 60s
+"""
+
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: web
+    image: localhost/web:VERSION
+    args: [sh, -c, "exec sleep 1000"]
+"""
+
+
+@pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
+def test_an_image_is_loaded_without_a_registry_and_tidied(build):
+    lab = Street(build, podman=True, log_level="debug")
+    try:
+        lab.begin()
+        agent = lab.node_agent
+        podman = ["podman", "--root", agent.state / "containers", "--runroot", lab.folder / "run0", "--storage-driver", "vfs",
+                  "--storage-opt", f".imagestore={lab.folder}/images"]
+
+        def images():
+            # An image that goes in this very moment makes the listing fail.
+            listed = subprocess.run([*map(str, podman), "images", "--format", "{{.Repository}}:{{.Tag}}"], check=False,
+                                    capture_output=True, text=True, env=dict(os.environ, **lab.environment)).stdout
+            return {line for line in listed.split() if line.startswith("localhost/web:")}
+
+        def running():
+            listed = subprocess.run([*map(str, podman), "ps", "--format", "{{.Image}}"], check=True, capture_output=True,
+                                    text=True, env=dict(os.environ, **lab.environment)).stdout
+            return {line for line in listed.split() if line.startswith("localhost/web:")}
+
+        for version in ("1.0.0", "2.0.0", "3.0.0"):
+            folder = lab.folder / f"image-{version}"
+            folder.mkdir()
+            shutil.copy("/bin/busybox", folder / "busybox")
+            (folder / "version").write_text(version)
+            (folder / "Containerfile").write_text(
+                'FROM scratch\nCOPY busybox /bin/busybox\nCOPY version /version\nENTRYPOINT ["/bin/busybox"]\n')
+            lab._podman_base("build", "-q", "-t", f"localhost/built:{version}", str(folder))
+            archive = lab.folder / f"{version}.tar"
+            lab._podman_base("save", "-q", "--format", "oci-archive", "-o", str(archive), f"localhost/built:{version}")
+            # What the nodes share must not have it: it comes as an artifact.
+            lab._podman_base("rmi", f"localhost/built:{version}")
+            lab.repo.run("artifact", "push", "--type", "oci", "--platform", "linux/amd64", f"web:{version}", archive)
+            announce(lab)
+            lab.fleet_files.write("fleet.yaml", POD_FLEET.replace("VERSION", version))
+            lab.fleet_files.write("web.k8s.yaml", POD.replace("VERSION", version))
+            change = lab.fleet_files.commit(f"web {version}")
+            lab.notify()
+            lab.wait_rollout(change)
+            assert running() == {f"localhost/web:{version}"}
+        # What runs and what ran before stay; the one before that goes.
+        lab.wait("the oldest image to go", lambda: images() == {"localhost/web:2.0.0", "localhost/web:3.0.0"})
+    except BaseException:
+        for log in sorted((lab.folder / "logs").glob("*.log")):
+            print(f"==== {log.name}")
+            print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
+        raise
+    finally:
+        lab.close()
