@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 SSL_CTX *SSL_CTX_new(const SSL_METHOD *method) {
-        SSL_CTX *(*next)(const SSL_METHOD *) = (SSL_CTX * (*)(const SSL_METHOD *)) dlsym(RTLD_NEXT, "SSL_CTX_new");
+        SSL_CTX *(*next)(const SSL_METHOD *) =
+                (SSL_CTX * (*)(const SSL_METHOD *)) dlsym(RTLD_NEXT, "SSL_CTX_new");
         const char *file = getenv("CLIENT_CERTIFICATE");
         SSL_CTX *context = next(method);
         if (context && file &&

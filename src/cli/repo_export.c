@@ -373,7 +373,7 @@ static int take_nodes(struct export *e, struct err **err) {
                 if (!name_is_dns_label(names[i]))
                         return err_set(err, EINVAL, "--for: \"%s\" is the name of no fleet or node",
                                        names[i]);
-        if (strv_len(names) == 1) {
+        if (names && strv_len(names) == 1) {
                 _cleanup_(x_freep) char *path = str_format("/fleets/%s", names[0]);
                 _cleanup_json_ json_t *fleet = NULL;
                 _cleanup_(err_freep) struct err *none = NULL;

@@ -14,8 +14,9 @@
 #include "codec/json.h"
 #include "relay/repository_cache.h"
 
-#define ABSENT_MS 5000 /* how long "there is none" is believed */
-#define FRESH_MS 1000  /* somebody who wants it fresh gets what is no older than this */
+#define ABSENT_MS 5000        /* how long "there is none" is believed */
+#define FRESH_MS 1000         /* somebody who wants it fresh gets what is no older than this */
+#define ROOTS_MISSED_MAX 1024 /* that a root is not there is remembered on the disk up to this version */
 #define NAME_BYTES_MAX ((size_t)4096)
 #define ETAG_MAX 200
 #define ROOM_BYTES ((int64_t)16 << 20)
@@ -57,6 +58,7 @@ struct repository_documents {
         char *folder;
         struct table *table; /* path -> document */
         msec_t lifetime_ms;
+        msec_t expired_at; /* mono; what was read before is as good as never read */
 };
 
 static struct document *document_free(struct document *d) {
@@ -340,7 +342,7 @@ static void fetch(struct document *d) {
                         d->sha256[0] = '\0';
                         d->read_at = repository_now(c);
                         /* The probe for the next root must have an answer while nobody can be asked. */
-                        if (!was && d->named.kind == REPOSITORY_ROOT)
+                        if (!was && d->named.kind == REPOSITORY_ROOT && d->named.version <= ROOTS_MISSED_MAX)
                                 write_record(d);
                         tell_all(d, -ENOENT, NULL, -1);
                 } else {
@@ -401,7 +403,7 @@ static bool is_current(const struct document *d, bool fresh) {
         const struct repository_documents *all = d->all;
         if (d->named.immutable && d->sha256[0])
                 return true;
-        if (d->read_at == 0)
+        if (d->read_at == 0 || d->read_at <= all->expired_at)
                 return false;
         msec_t age = repository_now(all->context) - d->read_at;
         msec_t most = d->missing ? MIN(all->lifetime_ms, (msec_t)ABSENT_MS) : all->lifetime_ms;
@@ -460,10 +462,7 @@ void repository_documents_get(struct repository_documents *all, const struct edg
 }
 
 void repository_documents_expire(struct repository_documents *all) {
-        const char *path;
-        void *value;
-        for (size_t i = 0; table_next(all->table, &i, &path, &value);)
-                ((struct document *)value)->read_at = 0;
+        all->expired_at = repository_now(all->context);
 }
 
 /* ---- life */

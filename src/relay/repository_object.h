@@ -16,7 +16,7 @@
 #define ROUNDS_MAX 6                          /* times that all sources are asked without a byte */
 #define ROOM_BYTES ((int64_t)16 << 20)        /* freed on a full disk beyond what is needed */
 #define NO_ROOM_MS 30000
-#define DOUBT_EVERY_MS 10000 /* how often a node's word that a pack is wrong is taken */
+#define DOUBT_EVERY_MS 10000 /* how often a node's word that a file is wrong is taken */
 
 struct waiter {
         struct list link;
@@ -73,6 +73,8 @@ struct repository_objects {
         char *folder;
         struct table *table; /* key -> struct object, all that lie on the disk */
         struct list ready;
+        struct table *doubted; /* digests that were read through again since doubted_since */
+        msec_t doubted_since;
         struct loop_timer *tick, *turn;
         msec_t patience_ms;
         int64_t bytes;

@@ -581,12 +581,24 @@ static bool is_here(struct object *o, const struct repository_want *q) {
                (q->head || has_all(o, first, last));
 }
 
+/* Reading a large file through costs a worker its time: not for every word of everybody. */
+static bool may_doubt(struct repository_objects *all, const char *sha256) {
+        msec_t now = repository_now(all->context);
+        if (!all->doubted || now - all->doubted_since >= DOUBT_EVERY_MS) {
+                table_free(all->doubted);
+                all->doubted = table_new(NULL);
+                all->doubted_since = now;
+        }
+        return all->doubted && !table_get(all->doubted, sha256) && table_set(all->doubted, sha256, all) >= 0;
+}
+
 void repository_objects_get(struct repository_objects *all, const struct repository_want *q,
                             void (*done)(void *arg, const struct edge_repository_file *f), void *arg) {
         struct repository_context *c = all->context;
         struct edge_repository_file failed = repository_failure(-ENOMEM, "out of memory");
         struct object *o = table_get(all->table, q->key);
-        bool seen = q->sha256 && repository_is_verified(c, q->sha256) && !q->fresh;
+        bool seen =
+                q->sha256 && repository_is_verified(c, q->sha256) && !(q->fresh && may_doubt(all, q->sha256));
         if (seen && !o) {
                 int fd = object_store_open_object(c->store, q->sha256);
                 if (fd >= 0) {
@@ -757,6 +769,7 @@ struct repository_objects *repository_objects_free(struct repository_objects *al
         loop_timer_free(all->tick);
         loop_timer_free(all->turn);
         table_free(all->table);
+        table_free(all->doubted);
         free(all->folder);
         free(all);
         return NULL;
