@@ -371,6 +371,8 @@ int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_ve
                         delta_x86_decode(data + at, (size_t)(s->size - at), &i);
                 uint64_t length = MIN((uint64_t)i.length, s->size - at);
                 memcpy(bytes, data + at, (size_t)length);
+                if (v->elf.machine == DELTA_ELF_ARM64 && length == 4)
+                        delta_put32(bytes, delta_arm64_hide(delta_get32(bytes)));
                 uint64_t meaning = 0;
                 if (i.field != DELTA_X86_NO_FIELD && (i.field != DELTA_X86_DATA32 || !relocatable))
                         memset(bytes + i.field_at, 0, i.field == DELTA_X86_BRANCH8 ? 1 : 4);

@@ -349,6 +349,7 @@ static int predict_section(struct delta_elf_predictor *p, const struct stretch *
         case DELTA_ELF_RULE_OFFSETS: return delta_elf_predict_records(p, s, 8, delta_elf_rule_offsets);
         case DELTA_ELF_RULE_FUNCTIONS: return delta_elf_predict_functions(p, s);
         case DELTA_ELF_RULE_TABLES: return delta_elf_predict_tables(p, s);
+        case DELTA_ELF_RULE_ARM64: return delta_elf_predict_arm64(p, s);
         case DELTA_ELF_RULE_X86: return delta_elf_predict_x86(p, s);
         default: return 0;
         }

@@ -62,6 +62,7 @@ struct delta_elf_predictor {
                 uint8_t *begins; /* a bit for each word that code points at */
         } tables;
         struct delta_elf_functions functions;
+        int failed;       /* what a rule for records met, reading */
         int offsets_into; /* .rodata, or -1 */
         struct {          /* where decoding of a piece stands */
                 size_t piece;
@@ -99,6 +100,9 @@ int delta_elf_load_symbols(struct delta_elf_predictor *p, unsigned symbols);
 int delta_elf_btf_decode(struct delta_reader *side, struct delta_elf_btf **ret);
 void delta_elf_btf_free(struct delta_elf_btf *b);
 int delta_elf_predict_btf(struct delta_elf_predictor *p, const struct stretch *s);
+/* An arm64 instruction without what moves in it. */
+uint32_t delta_arm64_hide(uint32_t instruction);
+int delta_elf_predict_arm64(struct delta_elf_predictor *p, const struct stretch *s);
 int delta_elf_predict_x86(struct delta_elf_predictor *p, const struct stretch *s);
 
 /* What a relocation adds to its target besides the offset meant: displacements in x86-64 code count from the
