@@ -307,6 +307,10 @@ void delta_content_literal(struct delta_content *m, struct delta_coder *c, unsig
         struct byte_model *b = &m->literal;
         kind %= DELTA_KINDS;
         for (size_t i = 0; i < n; i++, at++) {
+                if (c->failed) { /* what is left would be noise: it takes long and is thrown away */
+                        memset(p + i, 0, c->decoding ? n - i : 0);
+                        return;
+                }
                 uint64_t w = m->before;
                 const uint32_t row[DIRECT_CONTEXTS] = {(uint32_t)(w & 0xff),
                                                        (uint32_t)((w >> 8 & 0xff) << 2 | ((uint64_t)at & 3))};
@@ -427,6 +431,10 @@ void delta_content_difference(struct delta_content *m, struct delta_coder *c, un
         kind %= DELTA_KINDS;
         if (n == 0)
                 return;
+        if (c->failed) {
+                memset(p, 0, c->decoding ? n : 0);
+                return;
+        }
         unsigned size = 63u - (unsigned)__builtin_clzll(n);
         bool clean = !c->decoding && memcmp(p, predicted, n) == 0;
         clean = delta_coder_adaptive(c, &m->segment_clean[kind][MIN(size, 23u)], clean);
