@@ -128,7 +128,7 @@ int publisher_voucher(const struct tuf_publisher *p, const char *role, struct pu
         int r = publisher_roles(p, &roles, err);
         if (r < 0)
                 return r;
-        for (char **name = roles + 1; *name; name++) {
+        for (char **name = roles ? roles + 1 : NULL; name && *name; name++) {
                 const struct tuf_metadata *m = publisher_effective(p, *name);
                 const struct tuf_delegation *d = m ? tuf_metadata_delegation(m, role) : NULL;
                 if (!d)
@@ -136,11 +136,12 @@ int publisher_voucher(const struct tuf_publisher *p, const char *role, struct pu
                 /* "targets", or a name in its own delegator's metadata: it must outlive the list. */
                 const char *kept = "targets";
                 if (!str_eq(*name, "targets")) {
-                        struct publisher_voucher above;
+                        struct publisher_voucher above = {0};
                         r = publisher_voucher(p, *name, &above, err);
                         if (r < 0)
                                 return r;
-                        kept = above.delegation->name;
+                        if (above.delegation)
+                                kept = above.delegation->name;
                 }
                 *ret = (struct publisher_voucher){kept, m, &d->role, d};
                 return 0;

@@ -93,18 +93,28 @@ static int sync_folders(const char *file, const char *top) {
         return r;
 }
 
-/* Puts it under its name. There already: it has that digest, for it came in by this way. */
+/* Is it there already, undamaged? */
+static bool is_whole(const char *file, const struct incoming *i) {
+        _cleanup_(x_closep) int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        char digest[SHA256_HEX_SIZE];
+        struct stat st;
+        return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == i->length &&
+               sha256_file_hex(fd, digest) >= 0 && str_eq(digest, i->sha256);
+}
+
+/* Puts it under its name. -EXDEV: it cannot be linked there, but copied. */
 static int place(struct tuf_publisher *p, struct incoming *i, const char *target_path, const char *source,
                  struct err **err) {
         _cleanup_(x_freep) char *name = repository_target_file(target_path, i->sha256);
         _cleanup_(x_freep) char *file = name ? path_join(p->public_dir, name) : NULL;
         _cleanup_(x_freep) char *folder = file ? str_dup(file) : NULL;
-        struct stat st;
         if (!folder)
                 return err_set_errno(err, ENOMEM, "add %s", target_path);
-        if (stat(file, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == i->length)
+        if (is_whole(file, i))
                 return 0;
-        *strrchr(folder, '/') = '\0';
+        char *slash = strrchr(folder, '/');
+        if (slash)
+                *slash = '\0';
         int r = publisher_before_change(p, file);
         if (r < 0)
                 return err_set_errno(err, -r, "write %s", file);
@@ -112,7 +122,7 @@ static int place(struct tuf_publisher *p, struct incoming *i, const char *target
         if (r < 0)
                 return r;
         if (i->path ? rename(i->path, file) < 0 : link(source, file) < 0)
-                return errno == EXDEV || errno == EPERM || errno == EMLINK
+                return errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EEXIST
                                ? -EXDEV
                                : err_set_errno(err, errno, "write %s", file);
         r = sync_folders(file, p->public_dir);

@@ -16,8 +16,6 @@
 
 #define COMMAND_OUTPUT_MAX ((size_t)64 * 1024)
 
-extern char **environ;
-
 struct tuf_signer {
         struct tuf_key *key;
         struct signing_key *private; /* or */

@@ -303,6 +303,11 @@ static void test_damage(void **state) {
         _cleanup_(x_freep) char *path = path_join(f->public_dir, name);
         OK(file_write_atomic(path, "payload two\n", 12, 0644, &f->err));
         FAILS(tuf_verify_folder(f->public_dir, &o, &result, &f->err), EBADMSG);
+        for (int link = 0; link < 2; link++) { /* adding it again makes it good */
+                OK(file_write_atomic(path, "payload two\n", 12, 0644, &f->err));
+                OK(tuf_publisher_add_target(p, "b/a", f->file, NULL, NULL, link, &f->err));
+                OK(tuf_verify_folder(f->public_dir, &o, &result, &f->err));
+        }
         o.metadata_only = true;
         OK(tuf_verify_folder(f->public_dir, &o, &result, &f->err));
         assert_int_equal(unlink(path), 0);
