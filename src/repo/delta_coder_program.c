@@ -44,7 +44,8 @@ struct delta_program {
                 class[16];
         struct place_model length[DELTA_OP_TYPES], extent_length[2];
         struct jump_model seed[2];
-        struct delta_number skip, index, n_extents_model, n_pieces_model, side_length, shared_length;
+        struct delta_signed skip;
+        struct delta_number index, n_extents_model, n_pieces_model, side_length, shared_length;
         struct delta_number packed_skip, packed_length, packed_kept, packed_style[4];
         struct delta_signed new_length;
         struct delta_piece_coder *pieces;
@@ -120,7 +121,7 @@ int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, 
                 place_init(&p->extent_length[i]);
                 jump_init(&p->seed[i]);
         }
-        delta_number_init(&p->skip);
+        delta_signed_init(&p->skip);
         delta_number_init(&p->index);
         delta_number_init(&p->n_extents_model);
         delta_number_init(&p->n_pieces_model);
@@ -692,14 +693,17 @@ static int code_file_op(struct delta_program *p, struct delta_op *op, struct err
         }
         uint32_t i = p->n_open - 1 - op->index;
         struct open_file *o = &p->open[i];
-        if (delta_coder_adaptive(p->c, &p->skips, op->skip > 0))
-                op->skip = (int64_t)delta_coder_number(p->c, &p->skip, (uint64_t)op->skip);
+        if (delta_coder_adaptive(p->c, &p->skips, op->skip != 0))
+                op->skip = delta_coder_signed(p->c, &p->skip, op->skip);
         else
                 op->skip = 0;
         op->last = delta_coder_adaptive(p->c, &p->last[op->type == DELTA_OP_MORE], op->last);
-        if (op->skip > o->file->new_length - o->at || op->length > o->file->new_length - o->at - op->skip)
+        if (op->skip < -o->at || op->skip > o->file->new_length - o->at ||
+            op->length > o->file->new_length - o->at - op->skip)
                 return damaged(p, "it makes more of a file than there is", err);
         o->at += op->skip;
+        if (op->skip < 0)
+                o->piece = 0;
         r = code_file_bytes(p, o, op->length, err);
         if (r < 0)
                 return r;

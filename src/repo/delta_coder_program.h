@@ -47,9 +47,9 @@ struct delta_op {
         int64_t seed;     /* COPY, MATCH: offset in the seed */
         unsigned content; /* MATCH, LITERAL */
         /* FILE, MORE */
-        int64_t skip;                    /* bytes of the file made in another way, before these */
-        bool last;                       /* nothing more of this file comes */
-        uint32_t index;                  /* MORE: among open files, the newest is 0 */
+        int64_t skip;   /* from the end of what was made of the file last; its parts may stand in any order */
+        bool last;      /* nothing more of this file comes */
+        uint32_t index; /* MORE: among open files, the newest is 0 */
         struct delta_program_file *file; /* FILE, encoding: taken over */
 };
 

@@ -33,6 +33,7 @@ struct maker {
         FILE *raw; /* raw bytes, until the program is written */
         int64_t program_length, raw_length;
         uint32_t open[DELTA_FILES_OPEN_MAX];
+        int64_t open_at[DELTA_FILES_OPEN_MAX];
         uint32_t n_open;
         int64_t unforgotten;
 };
@@ -213,20 +214,23 @@ static int code_file(struct maker *m, struct delta_program *p, const struct delt
                 const struct delta_match *match = &m->matches.items[s->file];
                 const struct delta_packed *packed = m->matches.packed[s->file];
                 const struct delta_image_file *old = &m->old_image.extents.files[m->pairs[s->file].old_file];
-                if (s->at > 0 ||
-                    !delta_program_has_room(p, match->n_pieces, old->n_spans, match->side.len,
+                if (!delta_program_has_room(p, match->n_pieces, old->n_spans, match->side.len,
                                             packed ? m->new_image.extents.files[s->file].length : 0))
                         return code_literal(p, s, err); /* more is open than nodes hold */
                 op.type = DELTA_OP_FILE;
                 op.file = table_of(m, s->file);
                 if (!op.file)
                         return err_set_errno(err, ENOMEM, "code a file's table");
+                m->open_at[m->n_open] = 0;
                 m->open[m->n_open++] = s->file;
         }
         op.index = m->n_open - 1 - i;
+        op.skip = s->at - m->open_at[i];
+        m->open_at[i] = s->at + s->length;
         if (op.last) {
                 m->n_open--;
                 memmove(m->open + i, m->open + i + 1, (m->n_open - i) * sizeof(*m->open));
+                memmove(m->open_at + i, m->open_at + i + 1, (m->n_open - i) * sizeof(*m->open_at));
         }
         int r = delta_program_step(p, &op, err);
         return r < 0 ? err_wrap_code(err, r, "%s", m->new_image.extents.files[s->file].path) : 0;
