@@ -52,7 +52,8 @@ json_t *rollouts_json(const struct control *c, const char *fleet, bool only_acti
 /* Old ones have their members in the database alone: then `members` is a result with the column state of
  * rollout_members, and may be NULL otherwise. */
 json_t *rollouts_one_json(const struct rollout_record *r, const struct db_rows *members) _must_use_;
-/* What its members fetch for it, as they report: {"nodes","bytesPredicted","bytesFetched","bytesTotal","ways":{}}
- * summed up; NULL where none reports anything. */
+/* What its members fetch for it, as they report:
+ * {"nodes","bytesPredicted","bytesFetched","bytesTotal","ways":{}} summed up; NULL where none reports
+ * anything. */
 json_t *rollouts_transfer_json(const struct control *c, const struct rollout_record *r) _must_use_;
 bool rollouts_is_loaded(const struct rollout_record *r);
