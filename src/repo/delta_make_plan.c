@@ -147,6 +147,104 @@ static int add_region(struct planner *x, int64_t from, int64_t to, unsigned cont
         return region_rest(x, f.done, to, content);
 }
 
+/* ---- Following the neighbours */
+
+/* What lies between two files (archive headers, inodes, small unchanged files) mostly stands in the old image
+ * in the same place beside the old versions of those files. So that is looked at first, before the index,
+ * which finds something like it somewhere. */
+
+#define TAR_BLOCK 512
+#define FLOW_MIN 16  /* equal bytes that are worth an operation */
+#define NEAR_MAX 512 /* bytes before a file that may differ a little: its archive header */
+#define NEAR_PERCENT 75
+
+struct flow {
+        int64_t after[3]; /* displacements (seed - target) that may hold from the region's beginning */
+        size_t n_after;
+        int64_t before; /* the one that may hold to its end */
+        bool has_before;
+};
+
+/* How many bytes from target on are the same at this displacement. */
+static int64_t same_forward(const struct planner *x, int64_t target, int64_t end, int64_t displacement) {
+        int64_t seed = target + displacement;
+        if (seed < 0 || seed >= x->old_image->length)
+                return 0;
+        int64_t n = MIN(end - target, x->old_image->length - seed), i = 0;
+        const uint8_t *old = x->old_image->bytes + seed, *new = x->new_image->bytes + target;
+        while (i + 4096 <= n && memcmp(old + i, new + i, 4096) == 0)
+                i += 4096;
+        while (i < n && old[i] == new[i])
+                i++;
+        return i;
+}
+
+static int64_t same_backward(const struct planner *x, int64_t from, int64_t target, int64_t displacement) {
+        int64_t seed = target + displacement;
+        if (seed <= 0 || seed > x->old_image->length)
+                return 0;
+        int64_t n = MIN(target - from, seed), i = 0;
+        const uint8_t *old = x->old_image->bytes + seed, *new = x->new_image->bytes + target;
+        while (i + 4096 <= n && memcmp(old - i - 4096, new - i - 4096, 4096) == 0)
+                i += 4096;
+        while (i < n && old[-i - 1] == new[-i - 1])
+                i++;
+        return i;
+}
+
+/* The last bytes before target, when most of them are the same. */
+static int64_t near_backward(const struct planner *x, int64_t from, int64_t target, int64_t displacement) {
+        int64_t n = MIN(target - from, NEAR_MAX), seed = target + displacement;
+        if (seed < n || seed > x->old_image->length || n < FLOW_MIN)
+                return 0;
+        const uint8_t *old = x->old_image->bytes + seed - n, *new = x->new_image->bytes + target - n;
+        int64_t same = 0;
+        for (int64_t i = 0; i < n; i++)
+                same += old[i] == new[i];
+        return same * 100 >= n * NEAR_PERCENT ? n : 0;
+}
+
+static int add_seed(struct planner *x, enum delta_op_type type, int64_t target, int64_t length,
+                    int64_t displacement) {
+        return add(x, (struct delta_plan_step){.type = type,
+                                               .target = target,
+                                               .length = length,
+                                               .seed = target + displacement,
+                                               .content = DELTA_CONTENT_METADATA});
+}
+
+static int add_between(struct planner *x, int64_t from, int64_t to, const struct flow *flow) {
+        int64_t best = 0, displacement = 0, tail = 0, near = 0, before = 0;
+        for (size_t i = 0; i < flow->n_after; i++) {
+                int64_t n = same_forward(x, from, to, flow->after[i]);
+                if (n > best) {
+                        best = n;
+                        displacement = flow->after[i];
+                }
+        }
+        if (best < FLOW_MIN && best < to - from)
+                best = 0;
+        int r = add_seed(x, DELTA_OP_COPY, from, best, displacement);
+        int64_t middle = from + best;
+        if (flow->has_before && middle < to) {
+                tail = same_backward(x, middle, to, flow->before);
+                near = near_backward(x, middle, to - tail, flow->before);
+                before = near > 0 ? same_backward(x, middle, to - tail - near, flow->before) : 0;
+                if (near == 0 && tail < FLOW_MIN)
+                        tail = 0;
+        }
+        int64_t end = to - tail - near - before;
+        if (r == 0 && end > middle)
+                r = add_region(x, middle, end, DELTA_CONTENT_METADATA);
+        if (r == 0)
+                r = add_seed(x, DELTA_OP_COPY, end, before, flow->before);
+        if (r == 0)
+                r = add_seed(x, DELTA_OP_MATCH, end + before, near, flow->before);
+        if (r == 0)
+                r = add_seed(x, DELTA_OP_COPY, to - tail, tail, flow->before);
+        return r;
+}
+
 /* ---- What stands where */
 
 struct part {
@@ -237,16 +335,66 @@ static int add_same(struct planner *x, const struct part *part) {
         return 0;
 }
 
+/* Where byte `at` of the old version of a file lies in the old image; -1: it has no such byte. The end of the
+ * file counts as one. */
+static int64_t old_place(const struct planner *x, uint32_t file, int64_t at) {
+        const struct delta_extents *e = &x->old_image->extents;
+        if (x->pairs[file].how == DELTA_PAIR_NEW)
+                return -1;
+        const struct delta_image_file *f = &e->files[x->pairs[file].old_file];
+        for (uint32_t k = 0; k < f->n_spans; k++) {
+                const struct delta_span *s = &e->spans[f->first_span + k];
+                if (at < s->length || (at == s->length && k + 1 == f->n_spans))
+                        return s->offset + at;
+                at -= s->length;
+        }
+        return -1;
+}
+
+static int64_t round_up(int64_t n) {
+        return (n + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
+}
+
+/* The displacements that the files before and after a region speak for. */
+static struct flow flow_between(const struct planner *x, const struct part *last, const struct part *next) {
+        struct flow f = {0};
+        const struct delta_plan_step *step = x->plan.n > 0 ? &x->plan.steps[x->plan.n - 1] : NULL;
+        if (!last)
+                f.after[f.n_after++] = 0;
+        else if (step && step->type == DELTA_OP_COPY)
+                f.after[f.n_after++] = step->seed - step->target;
+        if (last) {
+                int64_t end = last->target + last->length;
+                bool whole = x->pairs[last->file].how != DELTA_PAIR_NEW &&
+                             last->at + last->length == x->new_image->extents.files[last->file].length;
+                int64_t old_end =
+                        !whole ? -1
+                               : old_place(x, last->file,
+                                           x->old_image->extents.files[x->pairs[last->file].old_file].length);
+                if (old_end >= 0) {
+                        f.after[f.n_after++] = old_end - end;
+                        f.after[f.n_after++] = round_up(old_end) - round_up(end);
+                }
+        }
+        int64_t start = next ? old_place(x, next->file, next->at) : x->old_image->length;
+        f.has_before = start >= 0;
+        f.before = start - (next ? next->target : x->new_image->length);
+        return f;
+}
+
 static int plan_all(struct planner *x, const struct part *parts, size_t n) {
         int64_t done = 0;
         for (size_t i = 0; i <= n; i++) {
                 const struct part *part = &parts[i];
                 int64_t next = i < n ? part->target : x->new_image->length;
                 int r = 0;
-                if (next > done)
-                        r = add_region(x, done, next,
-                                       x->new_image->extents.n_files > 0 ? DELTA_CONTENT_METADATA
-                                                                         : DELTA_CONTENT_BINARY);
+                if (next > done && x->new_image->extents.n_files > 0) {
+                        const struct flow flow =
+                                flow_between(x, i > 0 ? &parts[i - 1] : NULL, i < n ? part : NULL);
+                        r = add_between(x, done, next, &flow);
+                } else if (next > done) {
+                        r = add_region(x, done, next, DELTA_CONTENT_BINARY);
+                }
                 if (r < 0 || i == n)
                         return r;
                 switch (x->pairs[part->file].how) {
