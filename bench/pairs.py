@@ -164,10 +164,10 @@ def headers(folder, name, source):
 
 
 def small_files(root):
-    """Of a Debian root: what is no kernel module and below 128 KiB."""
+    """Of a Debian root: what is no kernel module and below 1 MiB."""
     found = {}
     for path in sorted(root.rglob("*")):
-        if not path.is_symlink() and path.is_file() and path.suffix != ".ko" and path.stat().st_size < 128 << 10:
+        if not path.is_symlink() and path.is_file() and path.suffix != ".ko" and path.stat().st_size < 1 << 20:
             found["root/" + re.sub(r"6\.1\.0-\d+-amd64", "kernel", str(path.relative_to(root)))] = path
     return found
 

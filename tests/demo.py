@@ -6,8 +6,10 @@ Every step is observed, not assumed: by what the server says, by what the nodes'
 With --once it ends after the steps, with 0 only when all were seen.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -20,13 +22,91 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from lab import Lab, LabError, WaitTimeout  # noqa: E402
+from lab import Lab, LabError, WaitTimeout, wait_until  # noqa: E402
 
 SITES = ["kiel", "rostock", "bremen"]
 NODES = [f"{site}-{number}" for site in SITES for number in range(1, 5)]
 BEHIND_RELAY = "bremen"
 CUT_OFF = "rostock-3"
 EDITED = "kiel-2"
+SLOW = {"rostock-2": "1M", "bremen-4": "1M"}  # their downloads take long enough to be disturbed
+CUT_WHILE_FETCHING, KILLED_WHILE_FETCHING = SLOW
+PLATFORMS = ("linux/amd64", "linux/arm64")
+
+
+KIOSK_APP = """# A kiosk: pages and the program that shows them, one artifact from the signed repository.
+apiVersion: skerry/v1alpha1
+kind: App
+metadata:
+  name: kiosk
+spec:
+  driver: process
+  artifacts:
+    - {name: kiosk, version: "VERSION"}
+  command: [bin/busybox, httpd, -f, -p, "127.0.0.1:${vars.kioskPort}"]
+  workingDirectory: pages
+  stopTimeout: 2s
+  readyTimeout: 30s
+  healthChecks:
+    - name: page
+      http:
+        port: "${vars.kioskPort}"
+        path: /index.html
+      interval: 1s
+"""
+
+
+class Store:
+    """The artifact repository, and the folders that its artifacts are made of."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.folder = lab.folder / "repository"
+        self.passphrase = lab.folder / "passphrase"
+        self.passphrase.write_text("a passphrase that a person would type\n")
+        lab.cli("repo", "init", "--passphrase-file", self.passphrase, self.folder)
+        lab.cli("repo", "publish", "--repository", self.folder)
+        self.video = random.Random(1).randbytes(6 << 20)
+
+    def build(self, version, platform):
+        """What a build would leave: a program, 500 pages with prices, a film; 1.1.0 has other prices and one film more."""
+        folder = self.lab.folder / "kiosk" / version / platform.replace("/", "-")
+        (folder / "bin").mkdir(parents=True)
+        (folder / "pages").mkdir()
+        shutil.copy("/bin/busybox", folder / "bin/busybox")
+        (folder / "pages/index.html").write_text(f"<h1>Kiosk</h1> version {version} for {platform}\n")
+        (folder / "pages/film.mp4").write_bytes(self.video)
+        words = random.Random(2)
+        for number in range(500):
+            text = " ".join(words.choice(["bread", "milk", "rope", "oil", "lamp", "salt", "nets", "tea"]) for _ in range(400))
+            price = number % 90 + (1 if version != "1.0.0" and number % 20 == 0 else 0)
+            (folder / f"pages/{number}.html").write_text(f"<h1>{number}</h1><b>{price}.90</b><p>{text}</p>\n")
+        if version != "1.0.0":
+            (folder / "pages/autumn.mp4").write_bytes(random.Random(3).randbytes(3 << 20))
+        return folder
+
+    def push(self, version):
+        """Publishes both platforms; the size of one payload."""
+        folders = [(p, self.build(version, p)) for p in PLATFORMS]
+        options = [word for p, folder in folders for word in ("--platform", f"{p}={folder}")]
+        self.lab.cli("artifact", "push", f"kiosk:{version}", "--repository", self.folder, "--type", "tree",
+                     "--passphrase-file", self.passphrase, *options)
+        shown = self.lab.cli_json("artifact", "show", f"kiosk:{version}", "--repository", self.folder)
+        found = {p["platform"]: p for p in shown["items"]}
+        assert len(found) == len(PLATFORMS), f"the repository has {sorted(found)}"
+        return max(p["length"] for p in found.values())
+
+    def delta(self, old, new):
+        self.lab.cli("artifact", "delta", "kiosk", old, new, "--repository", self.folder)
+
+    def swap_published(self, version):
+        for target in (self.folder / "public/targets/artifacts/kiosk" / version).iterdir():
+            forged = bytearray(target.read_bytes())
+            at = forged.index(b"<h1>Kiosk</h1>")
+            forged[at:at + 14] = b"<h1>Pirate</h1>"[:14]
+            target.chmod(0o644)
+            target.write_bytes(forged)
+        shutil.rmtree(self.folder / "public/chunks")  # so that nothing but the forgery is to be had
 
 
 class Demo:
@@ -55,14 +135,14 @@ class Demo:
 
     # ---- looking
 
-    def ports(self):
-        """Port of the web app by node, as the repository declares it."""
+    def ports(self, variable="webPort"):
+        """Port of an app by node, as the repository declares it."""
         found = {}
         for file in self.repository.tree.rglob("*.yaml"):
             for document in file.read_text().split("\n---"):
                 name = re.search(r"^\s*(?:metadata:\s*\{\s*)?name:\s*([a-z]+-\d)\b", document, re.M) or \
                     re.search(r"name:\s*([a-z]+-\d)\b", document)
-                port = re.search(r'webPort:\s*"?(\d+)', document)
+                port = re.search(variable + r':\s*"?(\d+)', document)
                 if name and port:
                     found[name.group(1)] = int(port.group(1))
         return found
@@ -111,12 +191,14 @@ class Demo:
     def start(self):
         lab = self.lab
         lab.init_server()
-        lab.start_server("--heartbeat", "20s")
+        self.store = Store(lab)
+        lab.start_server("--heartbeat", "20s", "--repository", self.store.folder)
         lab.start_relay("relay")
         token = lab.token("--kind", "node")
         for name in NODES:
             behind = name.startswith(BEHIND_RELAY)
-            lab.add_agent(name, relay="relay" if behind else None, token=token)
+            options = ("--bandwidth", SLOW[name]) if name in SLOW else ()
+            lab.add_agent(name, relay="relay" if behind else None, token=token, options=options)
         lab.wait_connected()
         lab.add_source(self.repository)
         skerry = lab.build / "src/cli/skerry"
@@ -208,6 +290,116 @@ class Demo:
         self.lab.wait("the drift to be reported", lambda: self.lab.node(EDITED)["status"]["driftCorrected"] > before)
         return f"an edit of /etc/shop/config.ini on {EDITED} was put back after {took:.2f} s and reported"
 
+    # ---- artifacts
+
+    def kiosk(self, node, page):
+        port = self.ports(variable="kioskPort")[node]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=2) as answer:
+                return answer.read().decode()
+        except OSError:
+            return ""
+
+    def wait_kiosks(self, version):
+        self.lab.wait(f"12 kiosks of version {version}",
+                      lambda: all(f"version {version}" in self.kiosk(n, "index.html") for n in NODES), timeout=180)
+
+    def set_kiosk(self, version):
+        tree = self.repository.tree
+        (tree / "apps/kiosk.yaml").write_text(KIOSK_APP.replace("VERSION", version))
+        fleet = tree / "shops.yaml"
+        fleet.write_text(fleet.read_text().replace("apps: [web, till]", "apps: [web, till, kiosk]"))
+        for file in (tree / "nodes").glob("*.yaml"):
+            file.write_text(re.sub(r'tillPort: "(\d+)"\}', lambda m: f'tillPort: "{m[1]}", kioskPort: "{int(m[1]) + 100}"}}',
+                                   file.read_text()))
+
+    def fetched(self, version):
+        """By node: how the artifact came, and how many bytes were predicted and taken."""
+        found = {}
+        for name, node in self.lab.nodes().items():
+            for a in node["status"].get("artifacts") or []:
+                if a["name"] == "kiosk" and a["version"] == version:
+                    found[name] = a
+        return found
+
+    def publish(self):
+        size = self.store.push("1.0.0")
+        self.set_kiosk("1.0.0")
+        commit = self.push("A kiosk in every shop")
+        self.watch_when_started(commit)
+        self.lab.wait_rollout(commit, timeout=300)
+        self.wait_kiosks("1.0.0")
+        return f"signed for {' and '.join(PLATFORMS)}, {size / 1e6:.1f} MB each; 12 nodes took theirs and serve it"
+
+    def update(self):
+        size = self.store.push("1.1.0")
+        self.store.delta("1.0.0", "1.1.0")
+        self.set_kiosk("1.1.0")
+        plan = self.lab.wait("the plan to know the new version", self.planned_delta)
+        commit = self.push("The kiosk's autumn catalogue")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            disturbances = self.disturb(pool)
+            self.watch_when_started(commit)
+            self.lab.wait_rollout(commit, timeout=300)
+            for disturbance in disturbances:
+                disturbance.result()
+        self.wait_kiosks("1.1.0")
+        self.lab.wait("every node to have told what it fetched", lambda: len(self.fetched("1.1.0")) == len(NODES))
+        fetched = self.fetched("1.1.0")
+        ways = {a["way"] for a in fetched.values()}
+        assert ways == {"delta"}, f"they came by {ways}"
+        predicted = {a["bytesPredicted"] for a in fetched.values()}
+        took = sorted(a["bytesFetched"] for a in fetched.values())
+        assert took[-1] < 2 * max(predicted), f"{took[-1]} bytes fetched, {max(predicted)} predicted"
+        print(f"     skerry plan: {plan}", flush=True)
+        return (f"{size / 1e6:.1f} MB by delta, {max(predicted) / 1e6:.2f} MB predicted, {took[0] / 1e6:.2f} to {took[-1] / 1e6:.2f} "
+                f"MB fetched by each of 12, though {CUT_WHILE_FETCHING} was cut off and {KILLED_WHILE_FETCHING} was killed on the way")
+
+    def planned_delta(self):
+        """The line of the plan that says what the artifact will cost."""
+        plan = self.lab.cli("plan", self.repository.tree, "--server", check=False).stdout
+        return next((line.strip() for line in plan.splitlines() if "kiosk" in line and "delta" in line), None)
+
+    def disturb(self, pool):
+        """Cuts one node's link and kills another's agent while each is in the middle of its download."""
+        def while_fetching(name, what):
+            agent = self.lab.agents[name]
+            folder = agent.state / "partial"
+            wait_until(f"{name} to be fetching", lambda: any(p.stat().st_size > 0 for p in folder.glob("*.delta*")), timeout=240,
+                       interval=0.02)
+            what(agent)
+
+        def cut(agent):
+            agent.link.cut()
+            time.sleep(3)
+            agent.link.restore()
+
+        def kill(agent):
+            agent.kill()
+            agent.start()
+
+        return [pool.submit(while_fetching, CUT_WHILE_FETCHING, cut), pool.submit(while_fetching, KILLED_WHILE_FETCHING, kill)]
+
+    def forge(self):
+        """Somebody who can write to the repository's disk, but has no key, swaps what is published."""
+        self.store.push("1.2.0")
+        self.store.swap_published("1.2.0")
+        self.set_kiosk("1.2.0")
+        commit = self.push("The kiosk, after somebody was at the repository")
+        self.lab.wait("the rollout to begin", lambda: any(r["spec"]["commit"] == commit for r in self.lab.rollouts("shops")))
+
+        def refusals():
+            return [n["status"]["observed"]["message"] for n in self.lab.nodes().values()
+                    if "kiosk" in (n["status"]["observed"].get("message") or "")]
+
+        self.lab.wait("a node to refuse it", refusals, timeout=120)
+        message = refusals()[0]
+        assert all("version 1.1.0" in self.kiosk(n, "index.html") for n in NODES), "everywhere the version before runs on"
+        assert not any("1.2.0" in p.name for a in self.lab.agents.values() for p in (a.state / "trees").rglob("index.html"))
+        rollout = next(r for r in self.lab.rollouts("shops") if r["spec"]["commit"] == commit)
+        self.lab.cli("rollout", "abort", "shops", "--reason", "the repository was tampered with")
+        return f"refused before anything ran: {message} ({rollout['metadata']['name'][:8]} aborted, 12 nodes serve 1.1.0)"
+
     def run(self):
         self.step("Start", self.start)
         self.step("Push the example fleet", self.first_commit)
@@ -215,6 +407,9 @@ class Demo:
         self.step("Push a version whose health check fails", self.bad_commit)
         self.step("Cut a node off and push twice", self.cut_off)
         self.step("Edit a managed file by hand", self.drift)
+        self.step("Publish an artifact for two platforms", self.publish)
+        self.step("Update it by delta over bad links", self.update)
+        self.step("Swap it for a forgery", self.forge)
 
 
 def is_free(port):
