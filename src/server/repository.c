@@ -16,6 +16,7 @@
 #include "relay/repository_path.h"
 #include "repo/object_store.h"
 #include "repo/tuf_client.h"
+#include "repo/tuf_metadata.h"
 #include "server/authority.h"
 #include "server/memory.h"
 
@@ -28,8 +29,9 @@ struct repository {
         struct root_dir *folder;        /* a published folder, or NULL: */
         struct repository_cache *cache; /* of what is served elsewhere */
         struct object_store *store;     /* the cache's */
-        json_t *root;                   /* newest that is known */
+        json_t *root;                   /* newest that is trusted */
         int64_t root_version;
+        struct tuf_metadata *trusted; /* the same, to judge the next one by */
         struct loop_timer *timer;
         bool reading_root, root_is_new, stopped;
         struct table *said_ahead; /* digests of artifacts that relays were told of */
@@ -135,40 +137,65 @@ static json_t *bundle_with_repository(const struct control *c) {
         return bundle;
 }
 
-static int take_root(struct repository *r, int fd) {
-        _cleanup_(x_freep) char *text = must(malloc(TUF_ROOT_MAX));
+/* What nodes without a root are given is what they trust from then on: so each root must be signed by the
+ * keys of the one before, as on the nodes (TUF 5.3). Whoever can write to the repository cannot make one. */
+static int take_root_text(struct repository *r, const char *text, size_t len, struct err **err) {
         _cleanup_json_ json_t *j = NULL;
+        _cleanup_(tuf_metadata_freep) struct tuf_metadata *m = NULL;
+        int e = json_decode(text, len, &j, err);
+        if (e < 0 || (e = tuf_metadata_parse(TUF_ROOT, text, len, &m, err)) < 0)
+                return e;
+        if (r->trusted && m->version != r->root_version + 1)
+                return err_set(err, EBADMSG, "root version %lld stands where %lld should",
+                               (long long)m->version, (long long)r->root_version + 1);
+        if ((r->trusted &&
+             (e = tuf_metadata_verify(m, "root", r->trusted, &r->trusted->roles[TUF_ROOT], err)) < 0) ||
+            (e = tuf_metadata_verify(m, "root", m, &m->roles[TUF_ROOT], err)) < 0)
+                return e;
+        json_decref(r->root);
+        r->root = TAKE_PTR(j);
+        tuf_metadata_free(r->trusted);
+        r->root_version = m->version;
+        r->trusted = TAKE_PTR(m);
+        return 0;
+}
+
+/* Where the catalog's reader keeps the root that it came to by the chain. The very first is taken as it is
+ * found in the repository; after that a restart begins here, and not with what lies there by then. */
+static void take_stored_root(struct repository *r) {
+        _cleanup_(x_freep) char *path =
+                must(path_join(r->control->settings->state, "director/trusted/root.json"));
+        _cleanup_(x_freep) char *text = NULL;
         size_t len = 0;
-        int64_t version = 0;
+        if (file_read(path, TUF_ROOT_MAX, &text, &len, NULL) == 0)
+                (void)take_root_text(r, text, len, NULL);
+}
+
+static int take_root(struct repository *r, int fd, struct err **err) {
+        _cleanup_(x_freep) char *text = must(malloc(TUF_ROOT_MAX));
+        size_t len = 0;
         while (len < TUF_ROOT_MAX) {
                 ssize_t n = pread(fd, text + len, TUF_ROOT_MAX - len, (off_t)len);
                 if (n < 0 && errno == EINTR)
                         continue;
                 if (n < 0)
-                        return -errno;
+                        return err_set_errno(err, errno, "read it");
                 if (n == 0)
                         break;
                 len += (size_t)n;
         }
         if (len == TUF_ROOT_MAX)
-                return -EFBIG;
-        int e = json_decode(text, len, &j, NULL);
-        if (e < 0)
-                return e;
-        if (json_read_int(json_object_get(j, "signed"), "version", &version, NULL) < 0 ||
-            version != r->root_version + 1)
-                return -EBADMSG;
-        json_decref(r->root);
-        r->root = json_incref(j);
-        r->root_version = version;
-        r->root_is_new = true;
-        return 0;
+                return err_set_errno(err, EFBIG, "read it");
+        int e = take_root_text(r, text, len, err);
+        r->root_is_new |= e >= 0;
+        return e;
 }
 
 static void on_root(void *arg, int fd) {
         struct repository *r = arg;
         _cleanup_(x_closep) int owned = fd;
-        int e = fd < 0 ? fd : take_root(r, fd);
+        _cleanup_(err_freep) struct err *err = NULL;
+        int e = fd < 0 ? fd : take_root(r, fd, &err);
         r->reading_root = false;
         if (e == -ECANCELED || r->stopped)
                 return;
@@ -182,8 +209,9 @@ static void on_root(void *arg, int fd) {
         if (e == -ENOENT && r->root)
                 e = 0; /* this is the newest */
         if (e < 0 && e != r->said)
-                log_warning("the repository's root metadata cannot be read", "repository",
-                            r->control->settings->repository, "error", strerror(-e), NULL);
+                log_warning("the repository's root metadata cannot be read or is not to be trusted",
+                            "repository", r->control->settings->repository, "error",
+                            err ? err_message(err) : strerror(-e), NULL);
         r->said = e;
         loop_timer_set(r->timer, ROOT_EVERY_MS);
 }
@@ -268,6 +296,7 @@ int repository_open(struct control *c, struct err **err) {
         r->control = c;
         r->said_ahead = must(table_new(NULL));
         r->timer = must(loop_timer_new(c->loop, on_timer, r));
+        take_stored_root(r);
         bool is_url = str_has_prefix(where, "https://") || str_has_prefix(where, "http://");
         return is_url ? open_cache(r, where, err) : open_folder(r, where, err);
 }
@@ -293,6 +322,7 @@ struct repository *repository_free(struct repository *r) {
         root_dir_free(r->folder);
         table_free(r->said_ahead);
         json_decref(r->root);
+        tuf_metadata_free(r->trusted);
         free(r);
         return NULL;
 }

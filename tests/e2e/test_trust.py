@@ -196,6 +196,40 @@ def test_another_repository_is_another_root(street):
     assert ours.public.is_dir()
 
 
+def test_a_thief_with_the_folder_makes_no_root(street):
+    """Who can write to the published folder puts a next root there, signed by keys of its own: neither the server, after
+    a restart, nor a node that joins then takes it."""
+    lab = street
+    lab.repo.push("1.0.0", "one")
+    announce(lab)
+    lab.wait_rollout((commit(lab.fleet_files, "1.0.0"), lab.notify())[0])
+    evil = Repository(lab, "evil")
+    evil.run("repo", "key", "--no-passphrase", "generate", "second")
+    evil.run("repo", "rotate", "--add", "second", "root")
+    evil.run("repo", "publish")
+    forged = evil.public / "metadata/2.root.json"
+    assert forged.is_file()
+    first = (lab.repo.public / "metadata/1.root.json").read_bytes()
+    ours = json.loads(first)["signed"]
+    shutil.copy(forged, lab.repo.public / "metadata/2.root.json")
+    shutil.copy(evil.public / "metadata/1.root.json", lab.repo.public / "metadata/1.root.json")
+    lab.server.stop()
+    lab.server = None
+    lab.start_server("--repository", lab.repo.folder)
+    late = lab.add_agent("late", {"fleet": "edge"})
+    lab.wait_connected()
+    lab.wait("the server to complain", lambda: call(lab, "GET", "/repository")["error"])
+    given = json.loads((late.state / "identity/bundle.json").read_text())["repository"]["root"]["signed"]
+    assert given == ours
+    # Once the folder is put right again both nodes go on.
+    (lab.repo.public / "metadata/2.root.json").unlink()
+    (lab.repo.public / "metadata/1.root.json").write_bytes(first)
+    lab.repo.push("2.0.0", "two")
+    announce(lab)
+    lab.wait_rollout((commit(lab.fleet_files, "2.0.0"), lab.notify())[0])
+    lab.wait("both to show it", lambda: shown(lab.agent) == "two" and shown(late) == "two")
+
+
 @pytest.mark.parametrize("street", ["release-key"], indirect=True)
 def test_one_of_two_release_keys_releases_nothing(street):
     lab = street
