@@ -154,6 +154,11 @@ static int read_content_range(const char *value, int64_t *ret_first, int64_t *re
         return *ret_first < 0 || *ret_last < *ret_first ? -EINVAL : 0;
 }
 
+/* Nobody said how long the file is: max_bytes alone holds, whatever the server says. */
+static bool is_bounded_by_wish(const struct download *d) {
+        return d->request.length < 0 && d->request.total < 0;
+}
+
 static int check_part(struct download *d) {
         int64_t first, last, total;
         if (read_content_range(http_call_header(d->call, "Content-Range"), &first, &last, &total) < 0 ||
@@ -161,7 +166,9 @@ static int check_part(struct download *d) {
                 return reject(d, -EBADMSG, "the answer is another range than was asked for");
         if (total >= 0 && d->request.total >= 0 && total != d->request.total)
                 return reject(d, -EBADMSG, "the file there has another length than it should have");
-        if (d->request.length < 0 && d->request.total < 0 && total >= 0)
+        if (is_bounded_by_wish(d) && total > d->request.max_bytes)
+                return reject(d, -EMSGSIZE, "the file there is larger than it may be");
+        if (is_bounded_by_wish(d) && total >= 0)
                 d->end = total;
         return 0;
 }
@@ -173,7 +180,7 @@ static int check_whole(struct download *d) {
                 length = -1;
         if (length >= 0 && d->request.total >= 0 && length != d->request.total)
                 return reject(d, -EBADMSG, "the file there has another length than it should have");
-        if (length >= 0 && d->request.total < 0 && d->request.length < 0 && length > d->request.max_bytes)
+        if (is_bounded_by_wish(d) && length > d->request.max_bytes)
                 return reject(d, -EMSGSIZE, "the file there is larger than it may be");
         if (d->request.range_only && d->at > 0 && d->at > DOWNLOAD_PASS_OVER)
                 return reject(d, -EOPNOTSUPP, "the server does not send parts of a file (it ignores Range)");
@@ -205,7 +212,7 @@ static int check_head(struct download *d, const char *p, size_t n) {
 /* ---- bytes */
 
 static int take(struct download *d, const char *p, size_t n) {
-        if (d->end < 0 && (int64_t)n > d->request.max_bytes - (d->at - d->request.offset))
+        if (is_bounded_by_wish(d) && (int64_t)n > d->request.max_bytes - (d->at - d->request.offset))
                 return reject(d, -EMSGSIZE, "the file there is larger than it may be");
         if (d->end >= 0 && (int64_t)n > d->end - d->at) {
                 n = (size_t)(d->end - d->at);

@@ -32,9 +32,12 @@ enum manner {
         CIRCLES,      /* redirects to itself */
         BREAKS_OFF,   /* the connection ends after some 100 KB */
         NOT_FOUND,
-        CHANGES_TAG, /* another ETag each time, and breaks off */
-        SENDS_AWAY,  /* one redirect, to the same server's other name for it */
+        CHANGES_TAG,  /* another ETag each time, and breaks off */
+        ENDLESS_PART, /* the first range of a file without end, to whoever asks for all of it */
+        SENDS_AWAY,   /* one redirect, to the same server's other name for it */
 };
+
+#define ENDLESS ((long long)4 * CHUNK_INDEX_MAX)
 
 struct server {
         pthread_t thread;
@@ -49,15 +52,16 @@ struct server {
         atomic_bool stop;
 };
 
-static void send_all(struct server *s, int fd, const char *p, size_t n) {
+static bool send_all(struct server *s, int fd, const char *p, size_t n) {
         while (n > 0) {
                 ssize_t k = send(fd, p, n, MSG_NOSIGNAL);
                 if (k <= 0)
-                        return;
+                        return false;
                 s->sent += k;
                 p += k;
                 n -= (size_t)k;
         }
+        return true;
 }
 
 static bool misbehaves(struct server *s, const char *path) {
@@ -87,6 +91,18 @@ static void answer(struct server *s, int fd, const char *request) {
                         sizeof(page) - 1);
                 send_all(s, fd, head, strlen(head));
                 send_all(s, fd, page, sizeof(page) - 1);
+                return;
+        }
+        if (m == ENDLESS_PART) {
+                static const char zeros[65536];
+                (void)snprintf(head, sizeof(head),
+                               "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-%lld/%lld\r\n"
+                               "Content-Length: %lld\r\nConnection: close\r\n\r\n",
+                               ENDLESS - 1, ENDLESS, ENDLESS);
+                send_all(s, fd, head, strlen(head));
+                for (long long at = 0; at < ENDLESS; at += (long long)sizeof(zeros))
+                        if (!send_all(s, fd, zeros, sizeof(zeros)))
+                                return;
                 return;
         }
         if (m == CIRCLES || (m == SENDS_AWAY && !str_has_prefix(path, "away/"))) {
@@ -537,6 +553,19 @@ static void test_server_that_lies_about_length(void **state) {
         expect_there(n);
 }
 
+/* An index has no known length: one that says a range, of a file without end, is left all the same. */
+static void test_endless_index_is_left(void **state) {
+        struct node *n = *state;
+        have_old(n);
+        n->servers[0].manner = ENDLESS_PART;
+        n->servers[0].rounds = 1;
+        (void)snprintf(n->servers[0].only, sizeof(n->servers[0].only), ".index");
+        struct artifact_fetch_progress p = run(n);
+        assert_int_equal(p.way, FETCH_CHUNKS);
+        assert_true(n->servers[0].sent < ENDLESS);
+        expect_there(n);
+}
+
 static void test_server_with_a_shorter_file(void **state) {
         struct node *n = *state;
         n->n_servers = 2;
@@ -638,6 +667,7 @@ int main(void) {
                 TEST(test_resumes_where_it_broke_off),
                 TEST(test_goes_on_after_the_agent_died),
                 TEST(test_server_that_lies_about_length),
+                TEST(test_endless_index_is_left),
                 TEST(test_server_with_a_shorter_file),
                 TEST(test_captive_portal_is_named_and_left),
                 TEST(test_redirects_in_circles_end),
