@@ -48,6 +48,7 @@ struct document {
         size_t len;
         char came[SHA256_HEX_SIZE];
         int64_t came_version;
+        bool goes_back; /* an older version is taken, too */
         char came_etag[ETAG_MAX];
         bool kept; /* else it is only in text, for those who wait */
         int result;
@@ -217,6 +218,13 @@ static int load(struct repository_documents *all, struct err **err) {
 
 /* ---- taking what came */
 
+/* Signatures are not checked here: a version may be a lie, and one that is high enough would stand in the way
+ * of the truth for ever. So the server is believed over mirrors, and whoever said it may take it back. That
+ * nobody is led back by it is for nodes to see to, which check it all. */
+static bool may_go_back(const struct document *d) {
+        return d->source == d->etag_source || d->all->context->sources.all[d->source].kind == SOURCE_SERVER;
+}
+
 static void work_take(void *arg) {
         struct document *d = arg;
         d->kept = false;
@@ -224,7 +232,7 @@ static void work_take(void *arg) {
         if (d->result < 0)
                 return;
         sha256_hex(d->text, d->len, d->came);
-        if (d->came_version < d->version) {
+        if (d->came_version < d->version && !d->goes_back) {
                 d->result = -ESTALE;
                 return;
         }
@@ -311,6 +319,7 @@ static void on_fetched(void *arg, const struct repository_result *r) {
                         d->text[r->body_len] = '\0';
                         d->len = r->body_len;
                         d->busy = true;
+                        d->goes_back = may_go_back(d);
                         if (loop_work(c->loop, work_take, taken, d) >= 0)
                                 return;
                         d->busy = false;

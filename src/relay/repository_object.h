@@ -24,7 +24,8 @@ struct waiter {
         void *arg;
         msec_t until;
         bool head, fresh, waited;
-        const char *range; /* text, or NULL */
+        const char *range; /* in text, or NULL */
+        const char *path;  /* in text: the same file may be asked for by several, and not all of them exist */
         char text[];
 };
 
@@ -87,6 +88,8 @@ struct repository_objects {
 /* repository_objects.c */
 void object_advance(struct object *o);
 void object_fail(struct object *o, int error, const char *message);
+void object_is_absent(struct object *o);
+bool object_take_next_path(struct object *o);
 void object_no_room(struct object *o, int error);
 void object_count_bytes(struct object *o, int64_t bytes);
 bool object_is_back(struct object *o);

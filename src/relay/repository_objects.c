@@ -157,6 +157,39 @@ static void tell_all(struct object *o, int error, const char *message) {
                 tell(o, LIST_ENTRY(now.next, struct waiter, link), error, -1, message);
 }
 
+/* Turns to the path that another waiter asked by; false: there is none. */
+bool object_take_next_path(struct object *o) {
+        LIST_FOREACH (it, &o->waiters) {
+                const struct waiter *w = LIST_ENTRY(it, struct waiter, link);
+                if (!str_eq(w->path, o->path))
+                        return str_replace(&o->path, w->path) >= 0;
+        }
+        return false;
+}
+
+/* There is no such path. Others may be waiting for the same file by another one, which is then asked for:
+ * nobody can hide a file by asking for it by a name that it does not have. */
+void object_is_absent(struct object *o) {
+        _cleanup_(x_freep) char *absent = str_dup(o->path);
+        struct list now, *next;
+        if (!absent || !object_take_next_path(o)) {
+                object_fail(o, -ENOENT, NULL);
+                return;
+        }
+        list_init(&now);
+        for (struct list *link = o->waiters.next; link != &o->waiters; link = next) {
+                next = link->next;
+                if (!str_eq(LIST_ENTRY(link, struct waiter, link)->path, absent))
+                        continue;
+                list_remove(link);
+                list_append(&now, link);
+        }
+        o->tried = o->absent = o->without = 0;
+        while (!list_is_empty(&now))
+                tell(o, LIST_ENTRY(now.next, struct waiter, link), -ENOENT, -1, NULL);
+        object_advance(o);
+}
+
 void object_fail(struct object *o, int error, const char *message) {
         if (error != -ENOENT)
                 o->all->context->stats->failures++;
@@ -559,8 +592,8 @@ static void add_waiter(struct object *o, const struct repository_want *q, struct
 
 static struct waiter *waiter_new(const struct repository_want *q,
                                  void (*done)(void *arg, const struct edge_repository_file *f), void *arg) {
-        size_t len = q->range ? strlen(q->range) + 1 : 0;
-        struct waiter *w = calloc(1, sizeof(*w) + len);
+        size_t len = q->range ? strlen(q->range) + 1 : 0, path_len = strlen(q->path) + 1;
+        struct waiter *w = calloc(1, sizeof(*w) + len + path_len);
         if (!w)
                 return NULL;
         list_init(&w->link);
@@ -570,6 +603,8 @@ static struct waiter *waiter_new(const struct repository_want *q,
                 memcpy(w->text, q->range, len);
                 w->range = w->text;
         }
+        memcpy(w->text + len, q->path, path_len);
+        w->path = w->text + len;
         return w;
 }
 
@@ -622,7 +657,10 @@ void repository_objects_get(struct repository_objects *all, const struct reposit
         }
         struct waiter *w = waiter_new(q, done, arg);
         bool fresh_object = !o;
-        if (!w || (!o && object_new(all, q->key, &o) < 0) || (!o->path && !(o->path = str_dup(q->path)))) {
+        if (!w || (!o && object_new(all, q->key, &o) < 0) ||
+            /* The last one may have asked by a path that there is not. */
+            ((!o->path || (list_is_empty(&o->waiters) && !o->run.call)) &&
+             str_replace(&o->path, q->path) < 0)) {
                 free(w);
                 done(arg, &failed);
                 return;

@@ -232,7 +232,7 @@ static void round_over(struct object *o) {
         /* Who has given a part of it cannot be overruled by who has not. */
         if (o->tried && block_file_length(o->file) < 0 &&
             repository_sources_are_sure(&c->sources, o->absent, o->tried)) {
-                object_fail(o, -ENOENT, NULL);
+                object_is_absent(o);
                 return;
         }
         if (o->in_conflict) { /* the first word on its length may have been the wrong one */
@@ -252,6 +252,7 @@ static void round_over(struct object *o) {
         }
         if (o->rounds > 1)
                 o->distrusted = 0;
+        (void)object_take_next_path(o); /* perhaps that is the one that there is */
         if (!o->retry)
                 o->retry = loop_timer_new(c->loop, on_retry, o);
         if (!o->retry)

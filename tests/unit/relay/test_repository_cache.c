@@ -332,13 +332,14 @@ static void test_documents_grow_old_and_never_younger(void **state) {
                 ask_for(f, "metadata/timestamp.json", NULL, false, false);
         until_answers(f, 10);
         assert_int_equal(f->asked[0], 1);
-        f->version = 2;
+        f->version = 20;
         repository_cache_expire(f->cache);
         ask_for(f, "metadata/timestamp.json", NULL, false, false);
         until_answers(f, 11);
         assert_int_equal(f->asked[0], 2);
         int64_t length = f->read;
-        f->version = 1; /* of everybody: nobody is believed */
+        f->version = 1;
+        f->down[0] = true; /* a mirror's word against the server's */
         repository_cache_expire(f->cache);
         ask_for(f, "metadata/timestamp.json", NULL, false, false);
         until_answers(f, 12);
@@ -349,6 +350,63 @@ static void test_documents_grow_old_and_never_younger(void **state) {
         ask_for(f, "metadata/timestamp.json", NULL, false, false);
         until_answers(f, 13);
         assert_int_equal(f->errors[12], 0);
+}
+
+/* Nobody here can check a signature: a mirror's lie about the version must not outlive the next true word. */
+static void test_a_version_that_is_too_high_does_not_stay(void **state) {
+        struct fixture *f = *state;
+        f->version = 2000000000;
+        f->down[0] = true;
+        ask_for(f, "metadata/timestamp.json", NULL, false, false);
+        until_answers(f, 1);
+        int64_t lie = f->read;
+        f->version = 7;
+        f->down[0] = false;
+        repository_cache_expire(f->cache);
+        ask_for(f, "metadata/timestamp.json", NULL, false, false);
+        until_answers(f, 2);
+        assert_int_equal(f->errors[1], 0);
+        assert_int_equal(f->read, lie - 9);
+        /* Nor where there are only mirrors: who said it may take it back. */
+        f->down[0] = true;
+        f->version = 2000000000;
+        repository_cache_expire(f->cache);
+        ask_for(f, "metadata/timestamp.json", NULL, false, false);
+        until_answers(f, 3);
+        assert_int_equal(f->read, lie);
+        f->version = 8;
+        repository_cache_expire(f->cache);
+        ask_for(f, "metadata/timestamp.json", NULL, false, false);
+        until_answers(f, 4);
+        assert_int_equal(f->read, lie - 9);
+}
+
+/* A target is its digest; what stands before it in the path anybody can make up. */
+static void test_nobody_hides_a_file_behind_a_path_of_his_own(void **state) {
+        struct fixture *f = *state;
+        char other[200];
+        snprintf(other, sizeof(other), "targets/nowhere/%s.any", f->sha256);
+        ask_for(f, other, NULL, false, false);
+        until_answers(f, 1);
+        assert_int_equal(f->errors[0], -ENOENT);
+        ask_for(f, f->path, NULL, false, false);
+        until_answers(f, 2);
+        assert_int_equal(f->errors[1], 0);
+        assert_true(f->right);
+}
+
+static void test_two_paths_at_once(void **state) {
+        struct fixture *f = *state;
+        char other[200];
+        snprintf(other, sizeof(other), "targets/nowhere/%s.any", f->sha256);
+        ask_for(f, other, NULL, false, false);
+        ask_for(f, f->path, NULL, false, false);
+        ask_for(f, other, NULL, false, false);
+        until_answers(f, 3);
+        assert_int_equal(f->errors[0], -ENOENT);
+        assert_int_equal(f->errors[1], -ENOENT);
+        assert_int_equal(f->errors[2], 0);
+        assert_true(f->right);
 }
 
 static void test_what_is_larger_than_the_cache_passes_through(void **state) {
@@ -392,6 +450,9 @@ int main(void) {
                 TEST(test_absent_is_not_unknown),
                 TEST(test_a_pack_comes_in_parts),
                 TEST(test_documents_grow_old_and_never_younger),
+                TEST(test_a_version_that_is_too_high_does_not_stay),
+                TEST(test_nobody_hides_a_file_behind_a_path_of_his_own),
+                TEST(test_two_paths_at_once),
                 TEST(test_what_is_larger_than_the_cache_passes_through),
                 TEST(test_files_are_fetched_ahead),
         };
