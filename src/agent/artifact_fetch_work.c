@@ -64,8 +64,8 @@ static int read_index(struct fetch_job *j, struct chunk_work *w) {
         int r = path ? file_read(path, CHUNK_INDEX_MAX, &data, &len, &j->err) : -ENOMEM;
         if (r == 0)
                 r = chunk_index_parse(data, len, &w->index, &j->err);
-        if (r < 0)
-                return r;
+        if (r < 0 || !w->index)
+                return r < 0 ? r : -EBADMSG;
         if (!str_eq(w->index->target_sha256, j->artifact->sha256) ||
             w->index->target_length != j->artifact->length)
                 return err_set(&j->err, EBADMSG, "the chunk index is one of another target");

@@ -276,7 +276,7 @@ static void import_assignment(struct import *i) {
 static void finish(struct import *i) {
         _cleanup_(err_freep) struct err *err = NULL;
         char text[768], assigned[96] = "";
-        if (i->assignment) {
+        if (i->assignment && i->host.assign) {
                 int r = i->host.assign(i->host.arg, i->assignment->document, &err);
                 if (r < 0 && r != -EALREADY)
                         note_problem(i, err_message(err));
