@@ -297,7 +297,7 @@ struct chunks_figures {
 /* Makes index and pack of the target, and asks what a node that holds the seed would fetch of the pack. */
 static int predict_chunks(const char *seed_path, const char *target_path, struct progress *bar,
                           struct chunks_figures *ret, struct err **err) {
-        const char *folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+        const char *wanted = getenv("TMPDIR"), *folder = wanted ? wanted : "/tmp";
         _cleanup_(x_closep) int seed = -1, target = -1, index_fd = -1, pack = -1, rebuilt = -1;
         _cleanup_(chunk_index_freep) struct chunk_index *index = NULL;
         _cleanup_(chunk_fetch_freep) struct chunk_fetch *fetch = NULL;
