@@ -2,6 +2,7 @@
 /* A revision made one node's own: every reference replaced by what the node substitutes. */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/table.h"
@@ -257,9 +258,8 @@ static int bind_app(struct binder *b, struct app_spec *a) {
 static const struct app_spec *artifact_above(const struct table *owners, const char *path) {
         char above[PATH_MAX];
         const struct app_spec *owner = NULL;
-        if (strlen(path) >= sizeof above)
+        if (snprintf(above, sizeof above, "%s", path) >= (int)sizeof above)
                 return NULL;
-        strcpy(above, path);
         for (char *slash; !owner && (slash = strrchr(above, '/')) && slash > above;) {
                 *slash = '\0';
                 owner = table_get(owners, above);
