@@ -110,6 +110,8 @@ static int place(struct tuf_publisher *p, struct incoming *i, const char *target
         _cleanup_(x_freep) char *folder = file ? str_dup(file) : NULL;
         if (!folder)
                 return err_set_errno(err, ENOMEM, "add %s", target_path);
+        if (!i->path && !source)
+                return err_set(err, EINVAL, "add %s: neither bytes nor a file", target_path);
         if (is_whole(file, i))
                 return 0;
         char *slash = strrchr(folder, '/');
