@@ -22,13 +22,14 @@ void delta_logistic_init(struct delta_logistic *l) {
         }
 }
 
-int delta_mixer_init(struct delta_mixer *m, unsigned inputs, unsigned sets, int32_t weight) {
+int delta_mixer_init(struct delta_mixer *m, unsigned sets) {
         m->mask = sets - 1;
-        m->weights = malloc((size_t)sets * DELTA_MIX_INPUTS * sizeof(int32_t));
+        m->weights = malloc(sets * sizeof(*m->weights));
         if (!m->weights)
                 return -ENOMEM;
-        for (unsigned i = 0; i < sets * DELTA_MIX_INPUTS; i++)
-                m->weights[i] = i % DELTA_MIX_INPUTS < inputs ? weight : 0;
+        for (unsigned i = 0; i < sets; i++)
+                for (unsigned k = 0; k <= DELTA_MIX_BITS; k++)
+                        m->weights[i][k] = k < DELTA_MIX_BITS ? 65536 * 2 / 5 : 0;
         return 0;
 }
 

@@ -3,9 +3,9 @@
  * (M. Mahoney, "Adaptive Weighing of Context Models for Lossless Data Compression", 2005). */
 #pragma once
 
-#include "base/macros.h"
+#include "repo/delta_coder.h"
 
-#define DELTA_MIX_INPUTS 8 /* of every mixer; those that are not used are 0 */
+#define DELTA_MIX_BITS 3 /* learnt bits that are mixed; a constant is the fourth input */
 
 /* Domain: 1/256 of ln(p / (1 - p)), -2047 to 2047. */
 struct delta_logistic {
@@ -14,37 +14,35 @@ struct delta_logistic {
 };
 void delta_logistic_init(struct delta_logistic *l);
 
-/* The mean of two outcomes in the domain, as a probability that the range coder takes. */
-static inline uint32_t delta_logistic_mean(const struct delta_logistic *l, int a, int b) {
-        uint32_t p = l->squash[2048 + (a + b) / 2];
-        return p < 32 ? 32 : p > 65504 ? 65504 : p;
-}
-
 struct delta_mixer {
-        unsigned mask; /* sets of weights - 1 */
-        int32_t *weights;
-        int32_t *chosen;
+        uint32_t mask; /* sets of weights - 1 */
+        int32_t (*weights)[DELTA_MIX_BITS + 1];
 };
 /* sets: a power of two. -ENOMEM. */
-int delta_mixer_init(struct delta_mixer *m, unsigned inputs, unsigned sets, int32_t weight);
+int delta_mixer_init(struct delta_mixer *m, unsigned sets);
 void delta_mixer_done(struct delta_mixer *m);
 
-/* Products wrap around rather than overflow: the same on every machine. */
-static inline int delta_mixer_dot(struct delta_mixer *m, const int32_t x[DELTA_MIX_INPUTS], unsigned set) {
-        const int32_t *w = m->chosen = m->weights + (size_t)(set & m->mask) * DELTA_MIX_INPUTS;
-        int32_t sum = 0;
-        for (unsigned i = 0; i < DELTA_MIX_INPUTS; i++)
-                sum += (int32_t)((uint32_t)x[i] * (uint32_t)w[i]) >> 8;
-        sum >>= 8;
-        return sum > 2047 ? 2047 : sum < -2047 ? -2047 : sum;
-}
-
-/* With the set chosen last. error: bit << 16 minus the probability that this mixer had given. */
-static inline void delta_mixer_update(struct delta_mixer *m, const int32_t x[DELTA_MIX_INPUTS],
-                                      int32_t error) {
-        int32_t *w = m->chosen;
-        for (unsigned i = 0; i < DELTA_MIX_INPUTS; i++) /* below 2^28 */
-                w[i] = (int32_t)((uint32_t)w[i] + (uint32_t)((x[i] * error + (1 << 16)) >> 17));
+/* Codes a bit by what three learnt bits say of it. Products are of 64 bits and sums wrap around: the same on
+ * every machine. */
+static inline unsigned delta_mixer_code(struct delta_mixer *m, const struct delta_logistic *l,
+                                        struct delta_coder *c, uint32_t set,
+                                        delta_bit *const bits[DELTA_MIX_BITS], unsigned bit) {
+        int32_t *w = m->weights[set & m->mask];
+        int32_t x0 = l->stretch[*bits[0] >> 20], x1 = l->stretch[*bits[1] >> 20],
+                x2 = l->stretch[*bits[2] >> 20];
+        int64_t sum =
+                ((int64_t)x0 * w[0] + (int64_t)x1 * w[1] + (int64_t)x2 * w[2] + (int64_t)256 * w[3]) >> 16;
+        int dot = sum > 2047 ? 2047 : sum < -2047 ? -2047 : (int)sum;
+        int32_t guess = l->squash[2048 + dot];
+        bit = delta_coder_bit(c, (uint32_t)(guess < 32 ? 32 : guess > 65504 ? 65504 : guess), bit);
+        int32_t error = (int32_t)(bit << 16) - guess;
+        w[0] = (int32_t)((uint32_t)w[0] + (uint32_t)((x0 * error + (1 << 15)) >> 16));
+        w[1] = (int32_t)((uint32_t)w[1] + (uint32_t)((x1 * error + (1 << 15)) >> 16));
+        w[2] = (int32_t)((uint32_t)w[2] + (uint32_t)((x2 * error + (1 << 15)) >> 16));
+        w[3] = (int32_t)((uint32_t)w[3] + (uint32_t)((256 * error + (1 << 15)) >> 16));
+        for (unsigned i = 0; i < DELTA_MIX_BITS; i++)
+                delta_bit_update(bits[i], bit);
+        return bit;
 }
 
 static inline uint32_t delta_mix_hash(uint64_t v) {

@@ -5,17 +5,25 @@
 
 #include "repo/delta_coder_mix.h"
 
-#define CONTEXTS 6
+#define CONTEXTS DELTA_MIX_BITS
 #define TABLE_BITS 16
+#define KNOWN_BITS 15 /* what followed two pieces the last time */
 
 enum { FIELD_GAP, FIELD_JUMP, FIELD_LENGTH };
+
+struct known {
+        struct delta_piece_numbers next;
+        uint32_t trust; /* how often in a row that was right, at most 15; 0 with no numbers: never met */
+};
 
 struct delta_piece_coder {
         struct delta_logistic l;
         delta_bit *tables[CONTEXTS];
-        struct delta_mixer by_field, by_node;
-        unsigned kind;
-        struct delta_piece_numbers past[3]; /* the newest first */
+        struct known *known;
+        delta_bit as_known[16][4];
+        struct delta_mixer mixer;
+        unsigned kind, hits;                /* hits: of the last pieces, which were as known */
+        struct delta_piece_numbers past[2]; /* the newest first */
 };
 
 struct delta_piece_coder *delta_piece_coder_free(struct delta_piece_coder *x) {
@@ -23,8 +31,8 @@ struct delta_piece_coder *delta_piece_coder_free(struct delta_piece_coder *x) {
                 return NULL;
         for (unsigned i = 0; i < CONTEXTS; i++)
                 free(x->tables[i]);
-        delta_mixer_done(&x->by_field);
-        delta_mixer_done(&x->by_node);
+        free(x->known);
+        delta_mixer_done(&x->mixer);
         free(x);
         return NULL;
 }
@@ -40,9 +48,10 @@ int delta_piece_coder_new(struct delta_piece_coder **ret) {
                         return -ENOMEM;
                 delta_bits_init(x->tables[i], (size_t)1 << TABLE_BITS);
         }
-        if (delta_mixer_init(&x->by_field, CONTEXTS + 1, 64, 65536 / 3) < 0 ||
-            delta_mixer_init(&x->by_node, CONTEXTS + 1, 1024, 65536 / 3) < 0)
+        x->known = calloc((size_t)1 << KNOWN_BITS, sizeof(*x->known));
+        if (!x->known || delta_mixer_init(&x->mixer, 1024) < 0)
                 return -ENOMEM;
+        delta_bits_init(&x->as_known[0][0], 64);
         *ret = TAKE_PTR(x);
         return 0;
 }
@@ -57,40 +66,27 @@ void delta_piece_coder_begin(struct delta_piece_coder *x, unsigned kind) {
 static unsigned code_bit(struct delta_piece_coder *x, struct delta_coder *c, unsigned field,
                          const uint64_t context[CONTEXTS], uint32_t node, unsigned place, unsigned bit) {
         delta_bit *bits[CONTEXTS];
-        int32_t in[DELTA_MIX_INPUTS];
-        for (unsigned i = 0; i < CONTEXTS; i++) {
-                uint32_t hash = delta_mix_hash(context[i] + (uint64_t)node * 0xd6e8feb86659fd93u);
-                bits[i] = &x->tables[i][hash >> (32 - TABLE_BITS)];
-                /* What was never seen says nothing; what was seen often is trusted. */
-                int32_t s = x->l.stretch[*bits[i] >> 20];
-                uint32_t n = *bits[i] & 1023;
-                in[i] = n == 0 ? 0 : n < 3 ? s * 3 / 4 : s;
-        }
-        in[CONTEXTS] = 256;
-        in[CONTEXTS + 1] = 0;
-        uint32_t seen = (*bits[4] & 1023 ? 1u : 0u) | (*bits[5] & 1023 ? 2u : 0u);
-        int a = delta_mixer_dot(&x->by_field, in, field << 4 | seen << 2 | (*bits[3] & 1023 ? 1u : 0u));
-        int b = delta_mixer_dot(&x->by_node, in, field << 8 | MIN(place, 63u) << 2 | seen);
-        bit = delta_coder_bit(c, delta_logistic_mean(&x->l, a, b), bit);
-        delta_mixer_update(&x->by_field, in, (int32_t)(bit << 16) - x->l.squash[2048 + a]);
-        delta_mixer_update(&x->by_node, in, (int32_t)(bit << 16) - x->l.squash[2048 + b]);
         for (unsigned i = 0; i < CONTEXTS; i++)
-                delta_bit_update(bits[i], bit);
-        return bit;
+                bits[i] = &x->tables[i][delta_mix_hash(context[i] + (uint64_t)node * 0xd6e8feb86659fd93u) >>
+                                        (32 - TABLE_BITS)];
+        uint32_t seen = (*bits[1] & 1023 ? 1u : 0u) | (*bits[2] & 1023 ? 2u : 0u);
+        return delta_mixer_code(&x->mixer, &x->l, c, field << 8 | MIN(place, 63u) << 2 | seen, bits, bit);
 }
 
 /* The count of bits of value + 1 in a tree of six, then those bits below the highest, highest first. */
 static uint64_t code_number(struct delta_piece_coder *x, struct delta_coder *c, unsigned field,
                             const uint64_t context[CONTEXTS], uint64_t value) {
         unsigned count = c->decoding ? 0 : 63u - (unsigned)__builtin_clzll(value + 1), node = 1;
+        if (code_bit(x, c, field, context, 0, 0, count == 0))
+                return 0;
         for (unsigned i = 6; i-- > 0;)
-                node = node << 1 | code_bit(x, c, field, context, node, 5 - i, count >> i & 1);
+                node = node << 1 | code_bit(x, c, field, context, node, 6 - i, count >> i & 1);
         count = node & 63;
         uint64_t v = 1;
         for (unsigned i = count; i-- > 0;) {
                 unsigned bit = (unsigned)((value + 1) >> i) & 1;
                 if (i < 20)
-                        bit = code_bit(x, c, field, context, (uint32_t)(v * 64 + count) + 64, 6 + count - i,
+                        bit = code_bit(x, c, field, context, (uint32_t)(v * 64 + count) + 64, 7 + count - i,
                                        bit);
                 else
                         bit = delta_coder_bit(c, 32768, bit);
@@ -107,27 +103,23 @@ static uint64_t size_of(uint64_t v) {
         return 63u - (unsigned)__builtin_clzll(v + 1);
 }
 
-void delta_piece_coder_code(struct delta_piece_coder *x, struct delta_coder *c,
-                            struct delta_piece_numbers *n) {
+static bool is_same(const struct delta_piece_numbers *a, const struct delta_piece_numbers *b) {
+        return a->gap == b->gap && a->jump == b->jump && a->length == b->length;
+}
+
+static void code_numbers(struct delta_piece_coder *x, struct delta_coder *c, uint64_t last,
+                         struct delta_piece_numbers *n) {
         const struct delta_piece_numbers *p = x->past;
-        uint64_t last = hash3(p[0].gap, (uint64_t)p[0].jump, p[0].length),
-                 before = hash3(p[1].gap, (uint64_t)p[1].jump, p[1].length);
         const uint64_t gap[CONTEXTS] = {
-                hash3(1, x->kind, 0),
-                hash3(2, size_of(p[0].length), size_of(p[0].gap)),
+                hash3(2, size_of(p[0].length) << 8 | size_of(p[0].gap), x->kind),
                 hash3(3, p[0].length, x->kind),
-                hash3(4, p[0].gap, (uint64_t)p[0].jump),
                 last + 5,
-                hash3(6, last, before),
         };
         n->gap = code_number(x, c, FIELD_GAP, gap, n->gap);
         const uint64_t jump[CONTEXTS] = {
-                hash3(11, MIN(n->gap, (uint64_t)64), x->kind),
-                hash3(12, n->gap, size_of(p[0].length)),
+                hash3(12, n->gap, size_of(p[0].length) << 8 | x->kind),
                 hash3(13, n->gap, (uint64_t)p[0].jump),
-                hash3(14, n->gap, p[0].length),
                 hash3(15, last, n->gap),
-                hash3(16, hash3(last, before, 0), n->gap),
         };
         uint64_t zigzag = n->jump < 0 ? ((uint64_t)-n->jump << 1) - 1 : (uint64_t)n->jump << 1;
         zigzag = code_number(x, c, FIELD_JUMP, jump, zigzag);
@@ -135,13 +127,27 @@ void delta_piece_coder_code(struct delta_piece_coder *x, struct delta_coder *c,
         const uint64_t length[CONTEXTS] = {
                 hash3(21, size_of(p[0].length), x->kind),
                 hash3(22, n->gap, (uint64_t)n->jump),
-                hash3(23, p[0].length, p[1].length),
-                hash3(24, hash3(n->gap, (uint64_t)n->jump, 0), p[0].length),
                 hash3(25, hash3(n->gap, (uint64_t)n->jump, 0), last),
-                hash3(26, hash3(n->gap, (uint64_t)n->jump, 0), hash3(last, before, 0)),
         };
         n->length = code_number(x, c, FIELD_LENGTH, length, n->length);
-        x->past[2] = x->past[1];
+}
+
+void delta_piece_coder_code(struct delta_piece_coder *x, struct delta_coder *c,
+                            struct delta_piece_numbers *n) {
+        const struct delta_piece_numbers *p = x->past;
+        uint64_t last = hash3(p[0].gap, (uint64_t)p[0].jump, p[0].length),
+                 before = hash3(p[1].gap, (uint64_t)p[1].jump, p[1].length);
+        struct known *known = &x->known[delta_mix_hash(hash3(6, last, before)) >> (32 - KNOWN_BITS)];
+        bool hit = !c->decoding && is_same(n, &known->next);
+        hit = delta_coder_adaptive(c, &x->as_known[known->trust][x->hits & 3], hit);
+        x->hits = x->hits << 1 | hit;
+        if (hit) {
+                *n = known->next;
+                known->trust = MIN(known->trust + 1, 15u);
+        } else {
+                code_numbers(x, c, last, n);
+                *known = (struct known){*n, 1};
+        }
         x->past[1] = x->past[0];
         x->past[0] = *n;
 }
