@@ -17,6 +17,7 @@
 #include "agent/network_watch.h"
 #include "agent/proc.h"
 #include "agent/reconcile.h"
+#include "agent/report_numbers.h"
 #include "agent/state_file.h"
 #include "agent/status.h"
 #include "base/log.h"
@@ -70,7 +71,7 @@ struct agent {
         struct assignment *unstored; /* verified, but there was no room to store it */
         struct loop_timer *first_report, *status_file, *quiet, *store_again;
         json_t *sent, *sending; /* statuses */
-        int64_t seq;
+        struct report_numbers *numbers;
 };
 
 static char *state_path(const struct agent *a, const char *name) {
@@ -161,12 +162,13 @@ static char *next_status(void *arg, bool full) {
                 return NULL;
         _cleanup_json_ json_t *now = make_status(a);
         /* A whole report is owed until one was taken. */
-        if (!now || status_difference(a->sent, now, a->seq + 1, !a->sent, &difference) < 0 || !difference)
+        if (!now || status_difference(a->sent, now, 0, !a->sent, &difference) < 0 || !difference)
                 return NULL;
-        char *text = json_encode_compact(difference);
-        if (!text)
+        char *text = NULL;
+        if (json_object_set_new(difference, "seq", json_integer(report_numbers_next(a->numbers))) < 0 ||
+            status_sign(difference, a->node, identity_key(a->identity), identity_serial(a->identity), &text) <
+                    0)
                 return NULL;
-        a->seq++;
         json_decref(a->sending);
         a->sending = json_incref(now);
         return text;
@@ -336,7 +338,8 @@ static struct http_client *health_client(void *arg) {
 
 static int open_folders(struct agent *a, struct err **err) {
         static const char *const folders[] = {"run", "logs", "podman"};
-        _cleanup_(x_freep) char *objects = state_path(a, "objects"), *ledger = state_path(a, "ledger.json");
+        _cleanup_(x_freep) char *objects = state_path(a, "objects"), *ledger = state_path(a, "ledger.json"),
+                                *numbers = state_path(a, "report-numbers");
         int r = state_lock(a->settings->state, &a->lock, err);
         if (r < 0)
                 return r;
@@ -346,11 +349,13 @@ static int open_folders(struct agent *a, struct err **err) {
                         return path ? r : err_set_errno(err, ENOMEM, "state");
         }
         a->assignment_path = state_path(a, "assignment.json");
-        if (!objects || !ledger || !a->assignment_path)
+        if (!objects || !ledger || !numbers || !a->assignment_path)
                 return err_set_errno(err, ENOMEM, "state");
         if ((r = root_dir_open(a->settings->sysroot, &a->sysroot, err)) < 0)
                 return err_wrap(err, "sysroot");
         if ((r = object_store_open(objects, 0, &a->objects, err)) < 0)
+                return r;
+        if ((r = report_numbers_open(numbers, &a->numbers, err)) < 0)
                 return r;
         return ledger_open(ledger, &a->ledger, err);
 }
@@ -451,6 +456,7 @@ static void agent_close(struct agent *a) {
         assignment_free(a->held);
         assignment_free(a->unstored);
         ledger_free(a->ledger);
+        report_numbers_free(a->numbers);
         object_store_free(a->objects);
         root_dir_free(a->sysroot);
         table_free(a->warned);
@@ -569,6 +575,7 @@ static int start_enrolment(struct agent *a, bool keep_trying,
 static void enrolled_to_end(void *arg, struct identity *identity, const struct err *problem) {
         struct agent *a = arg;
         a->identity = identity;
+        (void)report_numbers_next(a->numbers);
         if (identity)
                 (void)printf("enrolled as %s\n", identity_name(identity));
         else
@@ -641,8 +648,12 @@ static int prepare_run(struct agent *a, struct err **err) {
         /* Apps first: they need no network, and no identity where one was lost. */
         if (a->node && (r = start_reconciling(a, err)) < 0)
                 return r;
-        if (identity)
-                return start_link(a, err);
+        if (identity) {
+                bool known = report_numbers_are_known(a->numbers);
+                if ((r = start_link(a, err)) == 0 && !known)
+                        renewal_now(a->renewal); /* the server takes any number under a new certificate */
+                return r;
+        }
         if (str_is_empty(s->token))
                 r = err_set(&problem, ENOENT,
                             "this machine has not enrolled: give --token or --token-file, made by "

@@ -195,6 +195,9 @@ const struct bundle *identity_bundle(const struct identity *i) {
 const char *identity_certificate(const struct identity *i) {
         return i->certificate;
 }
+const char *identity_serial(const struct identity *i) {
+        return i->info.serial;
+}
 struct key *identity_key(const struct identity *i) {
         return i->key;
 }

@@ -21,6 +21,7 @@ DEFINE_CLEANUP(struct identity, identity_free)
 const char *identity_name(const struct identity *i);
 const struct bundle *identity_bundle(const struct identity *i);
 const char *identity_certificate(const struct identity *i); /* chain, PEM */
+const char *identity_serial(const struct identity *i);      /* its serial number, lower-case hex */
 struct key *identity_key(const struct identity *i);         /* borrowed */
 msec_t identity_not_before(const struct identity *i);       /* Unix ms */
 msec_t identity_not_after(const struct identity *i);

@@ -141,6 +141,27 @@ int status_difference(const json_t *before, const json_t *now, int64_t seq, bool
         return 0;
 }
 
+int status_sign(json_t *status, const char *node, const struct key *key, const char *serial,
+                char **ret_text) {
+        _cleanup_(buf_done) struct buf signed_text = BUF_INIT;
+        _cleanup_(x_freep) char *signature = NULL;
+        if (json_object_set_new(status, "_type", json_string("status")) < 0 ||
+            json_object_set_new(status, "node", json_string(node)) < 0)
+                return -ENOMEM;
+        int r = json_encode_canonical(status, &signed_text, NULL);
+        if (r >= 0)
+                r = key_sign(key, signed_text.data, signed_text.len, &signature, NULL);
+        if (r < 0)
+                return r;
+        _cleanup_json_ json_t *report = json_pack("{s:O, s:{s:s, s:s}}", "signed", status, "signature",
+                                                  "serial", serial, "sig", signature);
+        char *text = report ? json_encode_compact(report) : NULL;
+        if (!text)
+                return -ENOMEM;
+        *ret_text = text;
+        return 0;
+}
+
 static const char *text(const json_t *o, const char *key, const char *without) {
         const char *s = json_string_value(json_object_get(o, key));
         return s ? s : without;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "agent/reconcile.h"
+#include "crypto/key.h"
 
 struct status_facts { /* what does not come from the reconciler */
         const char *node;
@@ -22,6 +23,10 @@ json_t *status_make(const struct reconcile *r, const struct status_facts *f) _mu
 /* What differs from `before` (NULL: all), with the members that every report has. NULL in *ret when nothing
  * differs. -ENOMEM. */
 int status_difference(const json_t *before, const json_t *now, int64_t seq, bool full, json_t **ret);
+
+/* The text of the report that a status makes: it with `_type` and `node` added, signed by the key of the
+ * certificate with that serial number (docs/protocol.md, "Status"). -ENOMEM, -EINVAL. */
+int status_sign(json_t *status, const char *node, const struct key *key, const char *serial, char **ret_text);
 
 /* Lines for people. json: status with "node" and "link". */
 int status_print(const json_t *status, FILE *out);

@@ -16,6 +16,7 @@
 #include "crypto/cert_openssl.h"
 #include "crypto/digest.h"
 #include "crypto/key_openssl.h"
+#include "crypto/key_pem.h"
 #include "crypto/openssl_error.h"
 
 #define DAY_MS ((msec_t)24 * 60 * 60 * 1000)
@@ -138,6 +139,7 @@ void cert_info_done(struct cert_info *i) {
         if (!i)
                 return;
         free(i->spiffe_id);
+        free(i->public_key);
         *i = (struct cert_info){0};
 }
 
@@ -166,6 +168,13 @@ int cert_inspect(const char *pem, struct cert_info *ret, struct err **err) {
         r = cert_uri_names(x, &info.spiffe_id, &count);
         if (r < 0)
                 return err_set(err, -r, "out of memory");
+        EVP_PKEY *key = X509_get0_pubkey(x);
+        r = key ? evp_write_public(key, &info.public_key, err)
+                : openssl_err_set(err, EINVAL, "read the certificate's key");
+        if (r < 0) {
+                cert_info_done(&info);
+                return r;
+        }
         ERR_clear_error();
         *ret = info;
         return 0;

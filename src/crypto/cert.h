@@ -17,6 +17,7 @@
 
 struct cert_info {
         char *spiffe_id;      /* NULL when there is no URI SAN */
+        char *public_key;     /* SubjectPublicKeyInfo, PEM */
         char serial[41];      /* lower-case hex */
         char fingerprint[65]; /* SHA-256 of the DER */
         msec_t not_before, not_after;

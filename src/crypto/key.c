@@ -2,9 +2,11 @@
 #include "crypto/key.h"
 
 #include <errno.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/x509.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -87,6 +89,56 @@ int key_from_pem(const char *pem, struct key **ret, struct err **err) {
         EVP_PKEY *evp = NULL;
         int r = evp_read_pem(pem, NULL, &evp, err);
         return r < 0 ? r : wrap_and_free(evp, ret, err);
+}
+
+/* The DER of a P-256 key in a SubjectPublicKeyInfo (RFC 5480) is these bytes and an uncompressed point. */
+static const uint8_t p256_prefix[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+                                      0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+                                      0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
+#define P256_POINT 65
+#define P256_TEXT 124 /* base64 of both */
+
+static const char public_begin[] = "-----BEGIN PUBLIC KEY-----\n",
+                  public_end[] = "-----END PUBLIC KEY-----\n";
+
+/* false: it is of another kind, or written otherwise. */
+static bool p256_point(const char *pem, uint8_t ret[P256_POINT]) {
+        _cleanup_(x_freep) void *der = NULL;
+        char text[P256_TEXT];
+        size_t n = 0, len = 0;
+        if (!str_has_prefix(pem, public_begin))
+                return false;
+        for (pem += sizeof(public_begin) - 1; *pem && *pem != '-'; pem++)
+                if (*pem != '\n') {
+                        if (n == sizeof(text))
+                                return false;
+                        text[n++] = *pem;
+                }
+        if (!str_eq(pem, public_end) || base64_decode(text, n, &der, &len) < 0 ||
+            len != sizeof(p256_prefix) + P256_POINT || memcmp(der, p256_prefix, sizeof(p256_prefix)) != 0)
+                return false;
+        memcpy(ret, (const uint8_t *)der + sizeof(p256_prefix), P256_POINT);
+        return true;
+}
+
+int key_from_public_pem(const char *pem, struct key **ret, struct err **err) {
+        uint8_t point[P256_POINT];
+        char group[] = "P-256";
+        EVP_PKEY *evp = NULL;
+        if (!p256_point(pem, point))
+                return key_from_pem(pem, ret, err);
+        OSSL_PARAM parameters[] = {
+                OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+                OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)),
+                OSSL_PARAM_construct_end(),
+        };
+        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+        bool ok = context && EVP_PKEY_fromdata_init(context) == 1 &&
+                  EVP_PKEY_fromdata(context, &evp, EVP_PKEY_PUBLIC_KEY, parameters) == 1;
+        EVP_PKEY_CTX_free(context);
+        if (!ok)
+                return openssl_err_set(err, EINVAL, "read public key");
+        return wrap_and_free(evp, ret, err);
 }
 
 int key_load(const char *path, const char *passphrase, struct key **ret, struct err **err) {

@@ -76,9 +76,30 @@ static bool is_deeper(const json_t *j, int levels) {
         return false;
 }
 
-/* What would make a relay's whole batch be refused, or be slow to merge, is refused where it comes in: a node
- * must not be able to spoil what others say. */
-static int check_status(const json_t *status, struct err **err) {
+/* RFC 5280 section 4.1.2.2: at most 20 octets. */
+static bool serial_is_valid(const char *s) {
+        size_t n = strlen(s);
+        return n > 0 && n <= 40 && strspn(s, "0123456789abcdef") == n;
+}
+
+/* What would make a relay's whole batch be refused is refused where it comes in: a node must not be able to
+ * spoil what others say. */
+static int check_report(const json_t *report, struct err **err) {
+        const json_t *status = NULL, *signature = NULL;
+        const char *serial = NULL, *sig = NULL;
+        int r = json_read_object(report, "signed", &status, err);
+        if (r >= 0)
+                r = json_read_object(report, "signature", &signature, err);
+        if (r >= 0)
+                r = json_read_string(signature, "serial", &serial, err);
+        if (r >= 0)
+                r = json_read_string(signature, "sig", &sig, err);
+        if (r < 0)
+                return r;
+        if (!serial_is_valid(serial))
+                return err_set(err, EINVAL, "field serial: is no serial number of a certificate");
+        if (strlen(sig) > EDGE_SIGNATURE_MAX)
+                return err_set(err, EINVAL, "field sig: longer than %d bytes", EDGE_SIGNATURE_MAX);
         if (is_deeper(status, EDGE_STATUS_DEPTH_MAX))
                 return err_set(err, EINVAL, "a status is nested deeper than %d levels",
                                EDGE_STATUS_DEPTH_MAX);
@@ -91,17 +112,11 @@ int edge_body_status(const char *text, size_t len, json_t **ret, struct err **er
         _cleanup_json_ json_t *j = NULL;
         int r = read_object(text, len, EDGE_STATUS_MAX, &j, err);
         if (r >= 0)
-                r = check_status(j, err);
+                r = check_report(j, err);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(j);
         return 0;
-}
-
-/* RFC 5280 section 4.1.2.2: at most 20 octets. */
-static bool serial_is_valid(const char *s) {
-        size_t n = strlen(s);
-        return n > 0 && n <= 40 && strspn(s, "0123456789abcdef") == n;
 }
 
 static int check_presence(const json_t *item, struct err **err) {
@@ -156,8 +171,12 @@ int edge_body_batch(const char *text, size_t len, json_t **ret, struct err **err
                 return r;
         if (json_array_size(items) > EDGE_BATCH_ITEMS_MAX)
                 return err_set(err, EMSGSIZE, "more than %d items", EDGE_BATCH_ITEMS_MAX);
+        size_t reports = 0;
         for (size_t i = 0; i < json_array_size(items); i++) {
                 r = check_item(json_array_get(items, i), err);
+                if (r >= 0 && json_object_get(json_array_get(items, i), "status") &&
+                    ++reports > EDGE_BATCH_STATUS_MAX)
+                        return err_set(err, EMSGSIZE, "more than %d reports", EDGE_BATCH_STATUS_MAX);
                 if (r < 0) {
                         err_wrap(err, "item %zu", i);
                         return r;

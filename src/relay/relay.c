@@ -21,8 +21,8 @@
 #include "relay/upstream.h"
 
 #define BATCH_DELAY_MS 50
-#define BATCH_AT 64    /* nodes with something to say: no more waiting */
-#define BATCH_MAX 1024 /* nodes in one batch */
+#define BATCH_AT 64   /* nodes with something to say: no more waiting */
+#define BATCH_MAX 512 /* items in one batch; the server checks a signature for each report */
 #define BATCH_BYTES_MAX ((size_t)1 << 20)
 #define REPORTS_MAX_BYTES ((size_t)128 << 20)
 #define STATUS_EVERY_MS 10000

@@ -17,8 +17,8 @@ struct entry {
         bool sent_presence; /* on its way */
         int64_t version;
         char *address, *serial;
-        json_t *status, *sent_status; /* likewise */
-        size_t status_bytes, sent_bytes;
+        json_t *reports, *sent_reports; /* likewise: lists in the order in which they came; NULL for none */
+        size_t reports_bytes, sent_bytes;
         char name[];
 };
 
@@ -29,74 +29,23 @@ struct report_queue {
         bool reset, sent_reset, on_its_way;
 };
 
-/* ---- merging */
-
-static size_t app_index(const json_t *apps, const char *name) {
-        for (size_t i = 0; i < json_array_size(apps); i++)
-                if (str_eq(json_string_value(json_object_get(json_array_get(apps, i), "name")), name))
-                        return i;
-        return SIZE_MAX;
-}
-
-static int merge_apps(json_t *into, const json_t *newer) {
-        _cleanup_json_ json_t *apps = json_copy(json_object_get(into, "apps"));
-        if (!json_is_array(apps)) {
-                json_decref(apps);
-                apps = json_array();
-        }
-        for (size_t i = 0; i < json_array_size(newer); i++) {
-                json_t *app = json_array_get(newer, i);
-                const char *name = json_string_value(json_object_get(app, "name"));
-                size_t at = name ? app_index(apps, name) : SIZE_MAX;
-                if (at == SIZE_MAX && json_array_size(apps) >= REPORT_MERGED_APPS_MAX)
-                        return -E2BIG;
-                int r = at == SIZE_MAX ? json_array_append(apps, app) : json_array_set(apps, at, app);
-                if (r < 0)
-                        return -ENOMEM;
-        }
-        return json_object_set(into, "apps", apps) < 0 ? -ENOMEM : 0;
-}
-
-json_t *status_merge(const json_t *older, const json_t *newer) {
-        if (!older || json_is_true(json_object_get(newer, "full")))
-                return json_copy((json_t *)newer);
-        _cleanup_json_ json_t *merged = json_copy((json_t *)older);
-        if (!merged)
-                return NULL;
-        const char *key;
-        json_t *value;
-        json_object_foreach ((json_t *)newer, key, value) {
-                int r = 0;
-                if (str_eq(key, "full"))
-                        continue; /* as the older one was */
-                if (str_eq(key, "apps") && json_is_array(value))
-                        r = merge_apps(merged, value);
-                else
-                        r = json_object_set(merged, key, value);
-                if (r < 0)
-                        return NULL;
-        }
-        return TAKE_PTR(merged);
-}
-
 /* ---- entries */
 
 static size_t text_bytes(const json_t *j) {
         return json_dumpb(j, NULL, 0, JSON_COMPACT);
 }
 
-static void set_status(struct report_queue *q, json_t **slot, size_t *slot_bytes, json_t *status) {
-        json_decref(*slot);
-        q->bytes -= *slot_bytes;
-        *slot = status;
-        *slot_bytes = status ? text_bytes(status) : 0;
-        q->bytes += *slot_bytes;
+static void drop_reports(struct report_queue *q, json_t **reports, size_t *bytes) {
+        json_decref(*reports);
+        *reports = NULL;
+        q->bytes -= *bytes;
+        *bytes = 0;
 }
 
 static void entry_destroy(void *value) {
         struct entry *e = value;
-        json_decref(e->status);
-        json_decref(e->sent_status);
+        json_decref(e->reports);
+        json_decref(e->sent_reports);
         free(e->address);
         free(e->serial);
         free(e);
@@ -122,7 +71,7 @@ static struct entry *entry_get(struct report_queue *q, const char *node) {
 
 /* Puts the entry where what it holds says: among those with something to say or not, or away. */
 static void entry_settle(struct report_queue *q, struct entry *e) {
-        bool says = e->says_presence || e->status;
+        bool says = e->says_presence || e->reports;
         if (says && list_is_empty(&e->pending)) {
                 list_append(&q->pending, &e->pending);
                 q->n_pending++;
@@ -152,19 +101,36 @@ int report_queue_presence(struct report_queue *q, const char *node, const struct
         return 0;
 }
 
-int report_queue_status(struct report_queue *q, const char *node, const json_t *status) {
+static bool is_full(const json_t *report) {
+        return json_is_true(json_object_get(json_object_get(report, "signed"), "full"));
+}
+
+/* Everything that this node has said is said by the full report that begins its next connection. */
+static void forget_reports(struct report_queue *q, struct entry *e) {
+        drop_reports(q, &e->reports, &e->reports_bytes);
+        drop_reports(q, &e->sent_reports, &e->sent_bytes);
+}
+
+int report_queue_status(struct report_queue *q, const char *node, const json_t *report) {
         struct entry *e = entry_get(q, node);
-        json_t *merged = e ? status_merge(e->status, status) : NULL;
-        if (!merged) {
-                if (e)
-                        entry_settle(q, e);
+        if (!e)
                 return -ENOMEM;
-        }
-        set_status(q, &e->status, &e->status_bytes, merged);
+        /* It says all: what is on its way need not be said again either, should it be lost. */
+        if (is_full(report))
+                forget_reports(q, e);
+        size_t bytes = text_bytes(report);
         int r = 0;
-        if (q->bytes > q->limit || e->status_bytes > REPORT_MERGED_MAX) {
-                set_status(q, &e->status, &e->status_bytes, NULL);
+        if (q->bytes + bytes > q->limit || e->reports_bytes + e->sent_bytes + bytes > REPORTS_BYTES_MAX ||
+            json_array_size(e->reports) + json_array_size(e->sent_reports) >= REPORTS_HELD_MAX)
                 r = -EMSGSIZE;
+        else if ((!e->reports && !(e->reports = json_array())) ||
+                 json_array_append(e->reports, (json_t *)report) < 0)
+                r = -ENOMEM;
+        if (r < 0) {
+                forget_reports(q, e);
+        } else {
+                e->reports_bytes += bytes;
+                q->bytes += bytes;
         }
         entry_settle(q, e);
         return r;
@@ -193,20 +159,26 @@ static int add_presence(json_t *items, const struct entry *e) {
         return json_object_set_new(item, "assignment", json_integer(e->version));
 }
 
-static int add_status(json_t *items, const struct entry *e) {
-        json_t *item = json_pack("{s:s, s:O}", "node", e->name, "status", e->status);
-        return item ? json_array_append_new(items, item) : -1;
+static int add_reports(json_t *items, const struct entry *e) {
+        json_t *report;
+        size_t i;
+        json_array_foreach (e->reports, i, report) {
+                json_t *item = json_pack("{s:s, s:O}", "node", e->name, "status", report);
+                if (!item || json_array_append_new(items, item) < 0)
+                        return -1;
+        }
+        return 0;
 }
 
-static void put_on_its_way(struct report_queue *q, struct entry *e, bool presence, bool status) {
+static void put_on_its_way(struct report_queue *q, struct entry *e, bool presence, bool reports) {
         if (presence) {
                 e->sent_presence = true;
                 e->says_presence = false;
         }
-        if (status) {
-                e->sent_status = TAKE_PTR(e->status);
-                e->sent_bytes = e->status_bytes;
-                e->status_bytes = 0;
+        if (reports) {
+                e->sent_reports = TAKE_PTR(e->reports);
+                e->sent_bytes = e->reports_bytes;
+                e->reports_bytes = 0;
         }
         if (list_is_empty(&e->flight))
                 list_append(&q->flight, &e->flight);
@@ -229,16 +201,16 @@ static int take_pending(struct report_queue *q, json_t *items, size_t max_items,
         size_t n = 0, bytes = 0;
         LIST_FOREACH (it, &q->pending) {
                 struct entry *e = LIST_ENTRY(it, struct entry, pending);
-                bool presence = e->says_presence, status = e->status;
-                bytes += e->status_bytes;
-                if (n == max_items || (n > 0 && bytes > max_bytes))
+                bool presence = e->says_presence;
+                size_t more = json_array_size(e->reports) + (presence ? 1 : 0);
+                bytes += e->reports_bytes;
+                if (n > 0 && (n + more > max_items || bytes > max_bytes))
                         break;
-                n++;
-                if ((presence && e->connected && add_presence(items, e) < 0) ||
-                    (status && add_status(items, e) < 0) ||
+                n += more;
+                if ((presence && e->connected && add_presence(items, e) < 0) || add_reports(items, e) < 0 ||
                     (presence && !e->connected && add_presence(items, e) < 0))
                         return -ENOMEM;
-                put_on_its_way(q, e, presence, status);
+                put_on_its_way(q, e, presence, e->reports);
         }
         return 0;
 }
@@ -274,10 +246,23 @@ static struct entry *next_in_flight(struct report_queue *q) {
 void report_queue_arrived(struct report_queue *q) {
         for (struct entry *e; (e = next_in_flight(q));) {
                 e->sent_presence = false;
-                set_status(q, &e->sent_status, &e->sent_bytes, NULL);
+                drop_reports(q, &e->sent_reports, &e->sent_bytes);
                 entry_settle(q, e);
         }
         q->on_its_way = q->sent_reset = false;
+}
+
+/* What did not arrive comes before what was said since. */
+static void put_back(struct report_queue *q, struct entry *e) {
+        if (e->reports && json_array_extend(e->sent_reports, e->reports) < 0) {
+                /* Without memory the newer ones alone are kept. */
+                drop_reports(q, &e->sent_reports, &e->sent_bytes);
+                return;
+        }
+        json_decref(e->reports);
+        e->reports = TAKE_PTR(e->sent_reports);
+        e->reports_bytes += e->sent_bytes;
+        e->sent_bytes = 0;
 }
 
 void report_queue_failed(struct report_queue *q) {
@@ -286,14 +271,8 @@ void report_queue_failed(struct report_queue *q) {
         for (struct entry *e; (e = next_in_flight(q));) {
                 e->says_presence |= e->sent_presence;
                 e->sent_presence = false;
-                if (e->sent_status) {
-                        json_t *merged = e->status ? status_merge(e->sent_status, e->status)
-                                                   : json_incref(e->sent_status);
-                        /* Without memory the newer one alone is kept. */
-                        if (merged)
-                                set_status(q, &e->status, &e->status_bytes, merged);
-                        set_status(q, &e->sent_status, &e->sent_bytes, NULL);
-                }
+                if (e->sent_reports)
+                        put_back(q, e);
                 entry_settle(q, e);
         }
 }

@@ -14,6 +14,7 @@
 #include "server/memory.h"
 #include "server/relays.h"
 #include "server/repository.h"
+#include "server/signed_report.h"
 #include "server/tokens.h"
 
 /* ---- answers that wait until what they say is durable */
@@ -328,7 +329,7 @@ static void backend_status(void *arg, const char *node, const char *via, const j
         struct control *c = arg;
         struct node *n = inventory_node(c, node);
         if (n && !n->revoked_at)
-                inventory_report(c, n, status);
+                signed_report_take(c, n, via, status);
 }
 
 struct settle {

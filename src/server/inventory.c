@@ -2,6 +2,7 @@
 #include "server/inventory.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -33,8 +34,23 @@ bool serials_have(const struct serials *s, const char *serial) {
         return false;
 }
 
+static void node_certificate_add(struct node *n, const char *serial, const char *public_key) {
+        serials_add(&n->serials, serial);
+        free(n->keys[SERIALS_KEPT - 1]);
+        memmove(n->keys + 1, n->keys, sizeof(n->keys) - sizeof(n->keys[0]));
+        n->keys[0] = copy_text(public_key);
+}
+
+static void node_certificates_drop(struct node *n) {
+        memset(&n->serials, 0, sizeof(n->serials));
+        for (size_t i = 0; i < SERIALS_KEPT; i++)
+                replace_text(&n->keys[i], NULL);
+        n->heard = (struct report_order){0};
+}
+
 static void node_destroy(void *p) {
         struct node *n = p;
+        node_certificates_drop(n);
         free(n->name);
         free(n->machine_id);
         free(n->revoked_reason);
@@ -107,10 +123,10 @@ static void node_store(struct control *c, const struct node *n) {
 
 static void certificate_store(struct control *c, const struct node *n, const struct cert_info *certificate) {
         turns_write(c->turns,
-                    "INSERT INTO certificates (serial, kind, name, issued_at, not_after) "
-                    "VALUES ($1, 'node', $2, $3, $4)",
-                    "ssii", certificate->serial, n->name, (int64_t)control_now(c),
-                    (int64_t)certificate->not_after);
+                    "INSERT INTO certificates (serial, kind, name, issued_at, not_after, public_key) "
+                    "VALUES ($1, 'node', $2, $3, $4, $5)",
+                    "ssiis", certificate->serial, n->name, (int64_t)control_now(c),
+                    (int64_t)certificate->not_after, certificate->public_key);
 }
 
 /* ---- labels */
@@ -218,13 +234,16 @@ struct node *inventory_enrol(struct control *c, const char *name, const char *ma
                 /* The same machine without its state: what it held before counts no longer. */
                 turns_write(c->turns, "DELETE FROM certificates WHERE kind = 'node' AND name = $1", "s",
                             name);
-                memset(&n->serials, 0, sizeof(n->serials));
+                turns_write(c->turns,
+                            "UPDATE nodes SET heard_serial = NULL, heard_sequence = NULL WHERE name = $1",
+                            "s", name);
+                node_certificates_drop(n);
         }
         replace_text(&n->machine_id, machine_id);
         free(n->token_labels);
         n->token_labels = labels;
         n->last_seen_at = control_now(c);
-        serials_add(&n->serials, certificate->serial);
+        node_certificate_add(n, certificate->serial, certificate->public_key);
         n->certificate_not_after = certificate->not_after;
         node_store(c, n);
         certificate_store(c, n, certificate);
@@ -238,7 +257,7 @@ struct node *inventory_enrol(struct control *c, const char *name, const char *ma
 void inventory_renewed(struct control *c, struct node *n, const struct cert_info *certificate) {
         /* One certificate that was issued and never used must not push the one in use out: at most
          * SERIALS_KEPT renewals in a row can be lost. */
-        serials_add(&n->serials, certificate->serial);
+        node_certificate_add(n, certificate->serial, certificate->public_key);
         n->certificate_not_after = certificate->not_after;
         turns_write(c->turns, "UPDATE nodes SET certificate_not_after = $2 WHERE name = $1", "si", n->name,
                     (int64_t)certificate->not_after);
@@ -393,7 +412,9 @@ static void node_load(struct control *c, const struct db_rows *rows, size_t i) {
         n->certificate_not_after = db_int(rows, i, 8);
         n->revoked_at = db_int(rows, i, 9);
         n->revoked_reason = copy_text(db_text(rows, i, 10));
-        const char *report = db_text(rows, i, 11);
+        const char *report = db_text(rows, i, 11), *heard = db_text(rows, i, 12);
+        (void)snprintf(n->heard.serial, sizeof(n->heard.serial), "%s", heard ? heard : "");
+        n->heard.sequence = db_int(rows, i, 13);
         json_t *j = NULL;
         if (report && json_decode(report, strlen(report), &j, NULL) == 0)
                 (void)report_apply(&n->report, j, NULL);
@@ -414,15 +435,14 @@ int inventory_open(struct control *c, struct err **err) {
                 r = db_query_now(c->db, &nodes, err,
                                  "SELECT name, created_at, machine_id, token_labels, labels, last_seen_at, "
                                  "relay, address, "
-                                 "certificate_not_after, revoked_at, revoked_reason, report FROM nodes ORDER "
-                                 "BY created_at, name",
+                                 "certificate_not_after, revoked_at, revoked_reason, report, "
+                                 "heard_serial, heard_sequence FROM nodes ORDER BY created_at, name",
                                  "");
         if (r >= 0)
-                r = db_query_now(
-                        c->db, &certificates, err,
-                        "SELECT name, serial FROM certificates WHERE kind = 'node' AND revoked_at IS NULL "
-                        "ORDER BY issued_at",
-                        "");
+                r = db_query_now(c->db, &certificates, err,
+                                 "SELECT name, serial, public_key FROM certificates WHERE kind = 'node' AND "
+                                 "revoked_at IS NULL ORDER BY issued_at",
+                                 "");
         if (r < 0)
                 return r;
         for (size_t i = 0; i < db_rows_len(declarations); i++) {
@@ -438,7 +458,7 @@ int inventory_open(struct control *c, struct err **err) {
         for (size_t i = 0; i < db_rows_len(certificates); i++) {
                 struct node *n = inventory_node(c, db_text(certificates, i, 0));
                 if (n)
-                        serials_add(&n->serials, db_text(certificates, i, 1));
+                        node_certificate_add(n, db_text(certificates, i, 1), db_text(certificates, i, 2));
         }
         return 0;
 }

@@ -19,6 +19,12 @@ struct serials {
 void serials_add(struct serials *s, const char *serial);
 bool serials_have(const struct serials *s, const char *serial);
 
+/* Which report of a node was the newest that was taken (signed_report.h). */
+struct report_order {
+        char serial[41]; /* of the certificate it was signed under; "": none yet */
+        int64_t sequence;
+};
+
 struct declaration { /* a Node document in Git */
         char *node, *source;
         struct pairs *labels, *variables;
@@ -28,6 +34,8 @@ struct node {
         char *name, *machine_id;
         msec_t created_at;
         struct serials serials;
+        char *keys[SERIALS_KEPT]; /* of those certificates: PEM, NULL where it was not kept */
+        struct report_order heard;
         msec_t certificate_not_after;
         msec_t revoked_at; /* 0: not revoked */
         char *revoked_reason;
@@ -67,6 +75,7 @@ struct node *inventory_enrol(struct control *c, const char *name, const char *ma
 void inventory_renewed(struct control *c, struct node *n, const struct cert_info *certificate);
 void inventory_presence(struct control *c, struct node *n, bool connected, const char *via,
                         const char *address);
+/* What a node said, and proved to have said (signed_report_take()). */
 void inventory_report(struct control *c, struct node *n, const json_t *status);
 void inventory_set_labels(struct control *c, struct node *n, struct pairs *labels); /* takes labels */
 void inventory_revoke(struct control *c, struct node *n, const char *reason, const char *actor);

@@ -161,6 +161,7 @@ json_t *relays_json(const struct control *c, const char *name) {
                 json_put(status, "lastSeenAt", json_time(r->last_seen_at));
                 json_put(status, "address", json_text(r->address));
                 json_put(status, "nodes", json_number(count ? *count : 0));
+                json_put(status, "reportsRefused", json_number((int64_t)r->reports_refused));
                 json_put(status, "revoked", json_boolean(r->revoked_at != 0));
                 json_put(status, "certificateNotAfter", json_time(r->certificate_not_after));
                 json_add(list, shape("Relay", metadata, NULL, status));

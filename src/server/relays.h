@@ -11,7 +11,8 @@ struct relay {
         msec_t created_at, last_seen_at, certificate_not_after, revoked_at;
         struct serials serials;
         bool connected;
-        struct event_allowance speech;
+        struct event_allowance speech, refusals;
+        uint64_t reports_refused; /* that it brought and its nodes did not sign, since the server's start */
 };
 
 int relays_open(struct control *c, struct err **err);

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 
+import fleets
 import pytest
 
 DIGEST = "0" * 64
@@ -16,6 +17,11 @@ DIGEST = "0" * 64
 
 def openssl(*arguments, text=None):
     return subprocess.run(["openssl", *map(str, arguments)], input=text, capture_output=True, check=True).stdout
+
+
+def canonical(document):
+    """The bytes that a signature covers; for plain ASCII, which is all that these tests sign."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 class Member:
@@ -59,6 +65,16 @@ class Member:
         if self.chain:
             context.load_cert_chain(self.pem)
         return context
+
+    def report(self, status, key=None, name=None, serial=None):
+        """A status as a node signs it; a higher number each time."""
+        self.said = getattr(self, "said", 0) + 1
+        status = {"_type": "status", "node": name or self.name, "seq": self.said, **status}
+        serial = serial or openssl("x509", "-noout", "-serial", text=self.chain.encode()).decode().strip().split("=")[1].lower()
+        return {"signed": status, "signature": {"serial": serial, "sig": self.sign(canonical(status), key)}}
+
+    def say(self, status, port=None):
+        return self.call("POST", "/edge/v1/status", self.report(status), port)[0]
 
     def call(self, method, path, body=None, port=None):
         return call(port or self.lab.edge_port, method, path, body, self.context())
@@ -105,8 +121,10 @@ def one_use(lab):
 
 def test_a_stolen_node_speaks_only_for_itself(lab):
     a, b = member(lab, "a"), member(lab, "b")
-    assert a.call("POST", "/edge/v1/status", {"full": True, "node": "b", "name": "b", "state": "Failed"})[0] == 204
+    assert a.say({"full": True, "name": "b", "state": "Failed"}) == 204
     lab.wait("a to have reported", lambda: lab.node("a")["status"]["observed"]["state"] == "Failed")
+    assert a.say({"full": True, "node": "b", "state": "Failed"}) == 204
+    lab.wait("the lie to be known", lambda: refused_reports(lab))
     assert not (lab.node("b")["status"].get("observed") or {}).get("state")
     assert a.call("POST", "/edge/v1/batch", {"items": [{"node": "b", "connected": True}]})[0] == 403
     for digest in (DIGEST, "..%2f..%2fca%2froot.key", "../../ca/root.key", DIGEST.replace("0", "A"), DIGEST + "0"):
@@ -157,9 +175,9 @@ def test_a_join_token_is_good_for_one_name(lab):
     assert list(lab.nodes()) == ["a"]
 
     # Whoever overheard the request must not put the certificate in use out of use by it.
-    assert thief.call("POST", "/edge/v1/status", {"full": True})[0] == 204
+    assert thief.say({"full": True}) == 204
     assert call(lab.edge_port, "POST", "/edge/v1/enrol", first)[0] == 403
-    assert thief.call("POST", "/edge/v1/status", {"seq": 2})[0] == 204
+    assert thief.say({"seq": 2}) == 204
 
     # And what was thrown out does not come back by what it joined with.
     lab.cli("node", "revoke", "a")
@@ -206,9 +224,9 @@ def test_a_revoked_certificate_is_refused_in_a_resumed_session(lab):
     context = a.context()
 
     def talk(session=None):
+        body = json.dumps(a.report({"full": True})).encode()
         with socket.create_connection(("127.0.0.1", lab.edge_port)) as raw, \
                 context.wrap_socket(raw, session=session) as tls:
-            body = b'{"full":true}'
             tls.sendall(b"POST /edge/v1/status HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
                         % (len(body), body))
             answer = b""
@@ -256,6 +274,80 @@ def test_a_relay_cannot_be_its_nodes(lab):
     connection.close()
 
 
+def refused_reports(lab, node=None):
+    events = lab.cli_json("events", "--limit", "1000")["items"]
+    return [e["message"] for e in events if e["type"] == "ReportRefused" and node in (None, e.get("node"))]
+
+
+def test_a_relay_cannot_lie_about_its_nodes(lab, fleet_repository):
+    nodes = {name: Member(lab, name).enrol(lab.token("--kind", "node", "--labels", "fleet=edge")) for name in ("a", "b")}
+    relay = member(lab, "r", "relay")
+    connection, answer = open_events(relay)
+    assert answer.status == 200
+
+    def bring(*items):
+        assert relay.call("POST", "/edge/v1/batch", {"items": list(items)})[0] == 204
+    bring(*({"node": name, "connected": True, "address": "x"} for name in nodes))
+    fleets.write(fleet_repository)
+    fleet_repository.commit("First version")
+    lab.add_source(fleet_repository)
+    lab.notify()
+
+    def member_states():
+        rollouts = lab.rollouts("edge")
+        members = lab.rollout(rollouts[0]["metadata"]["name"])["status"]["members"] if rollouts else []
+        return {m["node"]: m["state"] for m in members}
+    lab.wait("the canary to be offered the revision", lambda: "Offered" in member_states().values())
+    canary = next(name for name, state in member_states().items() if state == "Offered")
+    other = next(name for name in nodes if name != canary)
+    desired = lab.node(canary)["status"]["desired"]
+    node, neighbour = nodes[canary], nodes[other]
+
+    def status(state, **more):
+        return {"full": True, "assignment": desired["assignment"], "revision": desired["revision"], "target": desired["revision"],
+                "state": state, **more}
+
+    # It says that the node is well, or has failed: by itself, by its own key, by another node's, by a changed report.
+    serial = node.report({})["signature"]["serial"]
+    changed = node.report(status("Applying"))
+    changed["signed"]["state"] = "Healthy"
+    newer = node.report(status("Applying"))
+    newer["signed"]["seq"] += 100
+    lies = [status("Healthy"), status("Failed"), node.report(status("Healthy"), key=relay.key),
+            relay.report(status("Healthy"), name=canary), neighbour.report(status("Healthy")),
+            neighbour.report(status("Healthy"), name=canary), neighbour.report(status("Healthy"), name=canary, serial=serial),
+            node.report(status("Healthy"), serial="00ff"), node.report(status("Healthy", node=other)), changed, newer,
+            {"signed": status("Healthy"), "signature": {"serial": serial, "sig": ""}}, {"signed": 7, "signature": []}, {}]
+    for i, lie in enumerate(lies):
+        bring({"node": canary, "status": lie})
+        lab.wait("the lie to be told", lambda: len(refused_reports(lab, canary)) == i + 1)
+        assert member_states() == {canary: "Offered", other: "Pending"}, lie
+    assert all("relay r" in message for message in refused_reports(lab, canary))
+    assert lab.cli_json("get", "relays")["items"][0]["status"]["reportsRefused"] == len(lies)
+    assert lab.server.log.read_text().count("a report was refused") == 1, "once for a relay"
+
+    # What the node says counts, once: nothing that it said before comes back. It fails, and so the rollout.
+    well, failed = node.report(status("Confirming")), node.report(status("Failed", message="it broke"))
+    bring({"node": canary, "status": well})
+    lab.wait("the node to be heard", lambda: member_states()[canary] == "Confirming")
+    bring({"node": canary, "status": failed})
+    lab.wait("the failure to count", lambda: lab.rollouts("edge")[0]["status"]["phase"] not in ("Progressing", "Soaking"))
+    for old in (well, failed, changed):
+        bring({"node": canary, "status": old})
+    bring({"node": canary, "connected": True, "address": "x"})
+    assert lab.node(canary)["status"]["observed"]["state"] == "Failed"
+    assert member_states()[canary] not in ("Healthy", "Confirming")
+    assert member_states()[other] == "Pending", "the next wave waits for a word of the node"
+    lab.server.kill()
+    lab.start_server()
+    connection.close()
+    connection, answer = open_events(relay)
+    bring({"node": canary, "connected": True, "address": "x"}, {"node": canary, "status": well})
+    assert lab.node(canary)["status"]["observed"]["state"] == "Failed", "nor after a restart"
+    assert len(refused_reports(lab, canary)) == len(lies), "what comes twice is no lie"
+    connection.close()
+
+
 def test_a_node_cannot_spoil_what_its_relay_says(lab):
     relay = lab.start_relay()
     a, b = member(lab, "a"), member(lab, "b")
@@ -263,9 +355,13 @@ def test_a_node_cannot_spoil_what_its_relay_says(lab):
     assert [answer.status for _, answer in streams] == [200, 200]
     deep = b'{"full":true,"facts":{"x":' + b"[" * 58 + b"]" * 58 + b"}}"
     assert a.call("POST", "/edge/v1/status", deep, relay.port)[0] == 400
-    many = {"full": True, "apps": [{"name": f"a{i}"} for i in range(5000)]}
-    assert a.call("POST", "/edge/v1/status", many, relay.port)[0] == 400
-    assert b.call("POST", "/edge/v1/status", {"full": True, "state": "Healthy"}, relay.port)[0] == 204
+    deep = b'{"signed":' + deep + b',"signature":{"serial":"0a","sig":""}}'
+    assert a.call("POST", "/edge/v1/status", deep, relay.port)[0] == 400
+    assert a.say({"full": True, "apps": [{"name": f"a{i}"} for i in range(5000)]}, relay.port) == 400
+    assert a.call("POST", "/edge/v1/status", {"full": True, "state": "Healthy"}, relay.port)[0] == 400
+    assert a.call("POST", "/edge/v1/status", {"signed": {"full": True, "seq": 1.5, "x": {"y": 7.5}},
+                                              "signature": {"serial": "0a", "sig": "AAAA"}}, relay.port)[0] == 204
+    assert b.say({"full": True, "state": "Healthy"}, relay.port) == 204
     lab.wait("b to be heard", lambda: (lab.node("b")["status"].get("observed") or {}).get("state") == "Healthy")
     assert "refuses a batch" not in relay.log.read_text()
     for connection, _ in streams:
@@ -370,13 +466,13 @@ def test_many_silent_connections_do_not_stop_the_others(lab):
             elif i % 3 == 2:
                 s.sendall(b"GET / HTTP/1.1\r\n\r\n")   # no TLS at all
             silent.append(s)
-        assert a.call("POST", "/edge/v1/status", {"full": True})[0] == 204
+        assert a.say({"full": True}) == 204
         assert list(lab.nodes()) == ["a"]
     finally:
         for s in silent:
             s.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert a.call("POST", "/edge/v1/status", {"seq": 2})[0] == 204
+    assert a.say({"seq": 2}) == 204
 
 
 def test_slow_clients_are_let_go(lab):
@@ -403,7 +499,7 @@ def test_an_open_connection_ends_with_its_certificate(lab):
     reporting = http.client.HTTPSConnection("127.0.0.1", lab.edge_port, context=a.context(), timeout=60)
 
     def reported():
-        reporting.request("POST", "/edge/v1/status", b"{}")
+        reporting.request("POST", "/edge/v1/status", json.dumps(a.report({"full": True})))
         reply = reporting.getresponse()
         reply.read()
         return reply.status

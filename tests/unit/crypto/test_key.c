@@ -151,6 +151,43 @@ static void test_other_kinds_are_refused(void **state) {
         assert_int_equal(ERR_peek_error(), 0);
 }
 
+static void test_public_keys(void **state) {
+        _cleanup_(key_freep) struct key *k = NULL, *public = NULL, *large = NULL, *none = NULL;
+        _cleanup_(x_freep) char *pem = NULL, *signature = NULL, *large_pem = NULL;
+        char ours[65], theirs[65];
+        assert_int_equal(key_generate(&k, NULL), 0);
+        assert_int_equal(key_public_pem(k, &pem, NULL), 0);
+        assert_int_equal(key_from_public_pem(pem, &public, NULL), 0);
+        assert_int_equal(key_id(k, ours, NULL), 0);
+        assert_int_equal(key_id(public, theirs, NULL), 0);
+        assert_string_equal(ours, theirs);
+        assert_int_equal(key_sign(k, "message", 7, &signature, NULL), 0);
+        assert_int_equal(key_verify(public, "message", 7, signature, NULL), 0);
+        assert_int_equal(key_verify(public, "massage", 7, signature, NULL), -EKEYREJECTED);
+        assert_int_not_equal(key_sign(public, "message", 7, &signature, NULL), 0);
+
+        /* A point that is not on the curve, and texts that are cut or changed. */
+        char *changed = str_dup(pem), *last = strrchr(changed, '=');
+        last[-4] = last[-4] == 'A' ? 'B' : 'A';
+        assert_true(key_from_public_pem(changed, &none, NULL) < 0);
+        free(changed);
+        for (size_t n = 0; n < strlen(pem) - 1; n += 7) {
+                _cleanup_(x_freep) char *cut = str_dup_n(pem, n);
+                assert_true(key_from_public_pem(cut, &none, NULL) < 0);
+        }
+        assert_null(none);
+
+        EVP_PKEY *p384 = EVP_EC_gen("P-384");
+        BIO *out = BIO_new(BIO_s_mem());
+        char *data;
+        assert_int_equal(PEM_write_bio_PUBKEY(out, p384), 1);
+        long n = BIO_get_mem_data(out, &data);
+        large_pem = str_dup_n(data, (size_t)n);
+        assert_int_equal(key_from_public_pem(large_pem, &large, NULL), 0);
+        BIO_free(out);
+        EVP_PKEY_free(p384);
+}
+
 static void test_references(void **state) {
         struct key *k = NULL;
         assert_int_equal(key_generate(&k, NULL), 0);
@@ -164,9 +201,13 @@ static void test_references(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sign_and_verify),         cmocka_unit_test(test_bad_signatures),
-                cmocka_unit_test(test_ids_name_keys),           cmocka_unit_test(test_files),
-                cmocka_unit_test(test_other_kinds_are_refused), cmocka_unit_test(test_references),
+                cmocka_unit_test(test_sign_and_verify),
+                cmocka_unit_test(test_bad_signatures),
+                cmocka_unit_test(test_ids_name_keys),
+                cmocka_unit_test(test_files),
+                cmocka_unit_test(test_other_kinds_are_refused),
+                cmocka_unit_test(test_references),
+                cmocka_unit_test(test_public_keys),
         };
         return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

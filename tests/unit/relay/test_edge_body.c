@@ -51,21 +51,42 @@ static void test_renew(void **state) {
                          -EINVAL);
 }
 
+#define REPORT(status) "{\"signed\":" status ",\"signature\":{\"serial\":\"0a\",\"sig\":\"x\"}}"
+
 static void test_status(void **state) {
-        assert_int_equal(read_text(edge_body_status, "{\"seq\":1}"), 0);
+        static const char *const bad[] = {
+                "{\"seq\":1}",
+                "{\"signed\":{\"seq\":1}}",
+                "{\"signed\":7,\"signature\":{\"serial\":\"0a\",\"sig\":\"x\"}}",
+                "{\"signed\":{},\"signature\":{\"serial\":\"../a\",\"sig\":\"x\"}}",
+                "{\"signed\":{},\"signature\":{\"serial\":\"\",\"sig\":\"x\"}}",
+                "{\"signed\":{},\"signature\":{\"serial\":\"0a\",\"sig\":7}}",
+                "{\"signed\":{},\"signature\":[]}",
+        };
+        assert_int_equal(read_text(edge_body_status, REPORT("{\"seq\":1}")), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+                assert_int_equal(read_text(edge_body_status, bad[i]), -EINVAL);
+        char signature[2 * EDGE_SIGNATURE_MAX];
+        for (int n = EDGE_SIGNATURE_MAX; n <= EDGE_SIGNATURE_MAX + 1; n++) {
+                (void)snprintf(signature, sizeof(signature),
+                               "{\"signed\":{},\"signature\":{\"serial\":\"0a\",\"sig\":\"%0*d\"}}", n, 0);
+                assert_int_equal(read_text(edge_body_status, signature),
+                                 n <= EDGE_SIGNATURE_MAX ? 0 : -EINVAL);
+        }
         assert_int_equal(read_text(edge_body_status, "7"), -EINVAL);
-        char deep[2 * EDGE_STATUS_DEPTH_MAX + 32], many[4 * EDGE_STATUS_APPS_MAX + 32];
+        char deep[2 * EDGE_STATUS_DEPTH_MAX + 96], many[4 * EDGE_STATUS_APPS_MAX + 96];
         for (int levels = EDGE_STATUS_DEPTH_MAX - 1; levels <= EDGE_STATUS_DEPTH_MAX; levels++) {
-                (void)snprintf(deep, sizeof(deep), "{\"facts\":%.*s%.*s}", levels, "[[[[[[[[[[[[[[[[", levels,
-                               "]]]]]]]]]]]]]]]]");
+                (void)snprintf(deep, sizeof(deep), REPORT("{\"facts\":%.*s%.*s}"), levels, "[[[[[[[[[[[[[[[[",
+                               levels, "]]]]]]]]]]]]]]]]");
                 assert_int_equal(read_text(edge_body_status, deep),
                                  levels < EDGE_STATUS_DEPTH_MAX ? 0 : -EINVAL);
         }
         for (int apps = EDGE_STATUS_APPS_MAX; apps <= EDGE_STATUS_APPS_MAX + 1; apps++) {
-                int len = snprintf(many, sizeof(many), "{\"apps\":[{}");
+                int len = snprintf(many, sizeof(many), "{\"signed\":{\"apps\":[{}");
                 for (int i = 1; i < apps; i++)
                         len += snprintf(many + len, sizeof(many) - (size_t)len, ",{}");
-                (void)snprintf(many + len, sizeof(many) - (size_t)len, "]}");
+                (void)snprintf(many + len, sizeof(many) - (size_t)len,
+                               "]},\"signature\":{\"serial\":\"0a\",\"sig\":\"x\"}}");
                 assert_int_equal(read_text(edge_body_status, many),
                                  apps <= EDGE_STATUS_APPS_MAX ? 0 : -EINVAL);
         }
@@ -111,6 +132,17 @@ static void test_batch(void **state) {
                 "{\"items\":[{\"node\":\"a\",\"status\":{}},{\"node\":\"b\",\"status\":{}},{\"node\":7}]}";
         assert_int_equal(edge_body_batch(third, strlen(third), &j, &err), -EINVAL);
         assert_true(str_has_prefix(err_message(err), "item 2: "));
+
+        /* Every report costs the server the check of a signature. */
+        for (int n = EDGE_BATCH_STATUS_MAX; n <= EDGE_BATCH_STATUS_MAX + 1; n++) {
+                _cleanup_(buf_done) struct buf text = BUF_INIT;
+                buf_printf(&text, "{\"items\":[{\"node\":\"a\",\"connected\":true}");
+                for (int i = 0; i < n; i++)
+                        buf_printf(&text, ",{\"node\":\"a\",\"status\":{}}");
+                buf_printf(&text, "]}");
+                assert_int_equal(read_text(edge_body_batch, text.data),
+                                 n <= EDGE_BATCH_STATUS_MAX ? 0 : -EMSGSIZE);
+        }
 }
 
 int main(void) {

@@ -40,77 +40,103 @@ static void expect_batch(struct report_queue *q, size_t max, const char *want) {
         assert_json(batch, want);
 }
 
-static void test_merge(void **state) {
-        static const struct {
-                const char *older, *newer, *want;
-        } cases[] = {
-                {"{\"full\":true,\"state\":\"Applying\",\"message\":\"x\"}",
-                 "{\"state\":\"Healthy\",\"message\":null}",
-                 "{\"full\":true,\"state\":\"Healthy\",\"message\":null}"},
-                {"{\"full\":true,\"a\":1,\"b\":2}", "{\"full\":true,\"a\":3}", "{\"full\":true,\"a\":3}"},
-                {"{\"seq\":1,\"a\":1}", "{\"seq\":2,\"full\":false,\"b\":2}", "{\"seq\":2,\"a\":1,\"b\":2}"},
-                {"{\"apps\":[{\"name\":\"a\",\"restarts\":1},{\"name\":\"b\",\"restarts\":1}]}",
-                 "{\"apps\":[{\"name\":\"b\",\"restarts\":2},{\"name\":\"c\",\"restarts\":0}]}",
-                 "{\"apps\":[{\"name\":\"a\",\"restarts\":1},{\"name\":\"b\",\"restarts\":2},"
-                 "{\"name\":\"c\",\"restarts\":0}]}"},
-                {"{\"a\":1}", "{\"apps\":[{\"name\":\"a\"}]}", "{\"a\":1,\"apps\":[{\"name\":\"a\"}]}"},
-                /* Nonsense from a node harms nobody but itself. */
-                {"{\"apps\":7}", "{\"apps\":[1,{},{\"name\":3}]}", "{\"apps\":[1,{},{\"name\":3}]}"},
-                {"{\"apps\":[{\"name\":\"a\"}]}", "{\"apps\":null}", "{\"apps\":null}"},
-        };
-        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-                _cleanup_json_ json_t *older = parse(cases[i].older), *newer = parse(cases[i].newer);
-                _cleanup_json_ json_t *copy = json_deep_copy(older);
-                _cleanup_json_ json_t *merged = status_merge(older, newer);
-                assert_json(merged, cases[i].want);
-                assert_true(json_equal(older, copy)); /* what is on its way must not change */
-        }
-}
+#define PART(n) "{\"signed\":{\"seq\":" #n "},\"signature\":{\"sig\":\"" #n "\"}}"
+#define FULL(n) "{\"signed\":{\"seq\":" #n ",\"full\":true},\"signature\":{\"sig\":\"" #n "\"}}"
+#define SAYS(node, report) "{\"node\":\"" node "\",\"status\":" report "}"
+#define BATCH(items) "{\"reset\":false,\"items\":[" items "]}"
 
-static void test_order_and_coalescing(void **state) {
+/* What was signed must arrive as it was signed, in the order in which it was said. */
+static void test_reports_keep_their_order(void **state) {
         _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new(1 << 20);
         assert_int_equal(report_queue_ready(q), 0);
         assert_null(report_queue_take(q, 10, 1 << 20));
         assert_int_equal(presence(q, "a", true, "10.0.0.1", 3), 0);
-        report(q, "b", "{\"seq\":1}");
-        report(q, "a", "{\"full\":true,\"state\":\"Applying\"}");
-        report(q, "a", "{\"state\":\"Healthy\"}");
+        report(q, "b", PART(1));
+        report(q, "a", FULL(1));
+        report(q, "a", PART(2));
+        report(q, "a", PART(3));
         assert_int_equal(report_queue_ready(q), 2);
         assert_int_equal(report_queue_nodes(q), 1);
-        expect_batch(q, 10,
-                     "{\"reset\":false,\"items\":["
-                     "{\"node\":\"a\",\"connected\":true,\"address\":\"10.0.0.1\",\"assignment\":3},"
-                     "{\"node\":\"a\",\"status\":{\"full\":true,\"state\":\"Healthy\"}},"
-                     "{\"node\":\"b\",\"status\":{\"seq\":1}}]}");
+        expect_batch(
+                q, 10,
+                BATCH("{\"node\":\"a\",\"connected\":true,\"address\":\"10.0.0.1\",\"assignment\":3}," SAYS(
+                        "a", FULL(1)) "," SAYS("a", PART(2)) "," SAYS("a", PART(3)) "," SAYS("b", PART(1))));
         /* One batch at a time. */
-        report(q, "a", "{\"state\":\"Failed\"}");
+        report(q, "a", PART(4));
         assert_int_equal(report_queue_ready(q), 0);
         assert_null(report_queue_take(q, 10, 1 << 20));
         report_queue_arrived(q);
-        expect_batch(q, 10,
-                     "{\"reset\":false,\"items\":[{\"node\":\"a\",\"status\":{\"state\":\"Failed\"}}]}");
+        expect_batch(q, 10, BATCH(SAYS("a", PART(4))));
         report_queue_arrived(q);
         assert_int_equal(report_queue_ready(q), 0);
         assert_int_equal(report_queue_bytes(q), 0);
 }
 
+static void test_a_full_report_stands_for_all_before(void **state) {
+        _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new(1 << 20);
+        report(q, "a", PART(1));
+        report(q, "a", PART(2));
+        report(q, "b", PART(7));
+        report(q, "a", FULL(3));
+        report(q, "a", PART(4));
+        expect_batch(q, 10, BATCH(SAYS("a", FULL(3)) "," SAYS("a", PART(4)) "," SAYS("b", PART(7))));
+        /* Also for those that are on their way, should they be lost. */
+        report(q, "a", FULL(5));
+        report_queue_failed(q);
+        expect_batch(q, 10, BATCH(SAYS("a", FULL(5)) "," SAYS("b", PART(7))));
+        report_queue_arrived(q);
+        assert_int_equal(report_queue_bytes(q), 0);
+        assert_int_equal(report_queue_ready(q), 0);
+}
+
 static void test_a_batch_that_failed_is_said_again(void **state) {
         _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new(1 << 20);
         assert_int_equal(presence(q, "a", true, NULL, 1), 0);
-        report(q, "a", "{\"full\":true,\"state\":\"Applying\",\"seq\":1}");
+        report(q, "a", FULL(1));
+        report(q, "a", PART(2));
         _cleanup_json_ json_t *lost = report_queue_take(q, 10, 1 << 20);
         assert_non_null(lost);
-        report(q, "a", "{\"state\":\"Healthy\",\"seq\":2}");
+        size_t bytes = report_queue_bytes(q);
+        report(q, "a", PART(3));
         assert_int_equal(presence(q, "a", false, NULL, 0), 0);
         report_queue_failed(q);
-        /* What came later wins, and nothing of the older is lost. */
+        assert_true(report_queue_bytes(q) > bytes);
         expect_batch(q, 10,
-                     "{\"reset\":false,\"items\":["
-                     "{\"node\":\"a\",\"status\":{\"full\":true,\"state\":\"Healthy\",\"seq\":2}},"
-                     "{\"node\":\"a\",\"connected\":false}]}");
+                     BATCH(SAYS("a", FULL(1)) "," SAYS("a", PART(2)) "," SAYS(
+                             "a", PART(3)) ",{\"node\":\"a\",\"connected\":false}"));
         report_queue_arrived(q);
         assert_int_equal(report_queue_ready(q), 0);
         assert_int_equal(report_queue_nodes(q), 0);
+        assert_int_equal(report_queue_bytes(q), 0);
+}
+
+static void test_a_nodes_share_is_bounded(void **state) {
+        _cleanup_(report_queue_freep) struct report_queue *q = report_queue_new((size_t)8 << 20);
+        _cleanup_json_ json_t *part = parse(PART(1)), *batch = NULL;
+        for (int i = 0; i < 40; i++)
+                assert_int_equal(report_queue_status(q, "a", part), 0);
+        batch = report_queue_take(q, 10, 1000); /* a node's are never parted */
+        assert_int_equal(json_array_size(json_object_get(batch, "items")), 40);
+        for (int i = 40; i < REPORTS_HELD_MAX; i++)
+                assert_int_equal(report_queue_status(q, "a", part), 0);
+        /* One too many: all of it goes, and the node says everything anew. */
+        assert_int_equal(report_queue_status(q, "a", part), -EMSGSIZE);
+        assert_int_equal(report_queue_bytes(q), 0);
+        report(q, "a", FULL(9));
+        report_queue_failed(q);
+        expect_batch(q, 10, BATCH(SAYS("a", FULL(9))));
+        report_queue_arrived(q);
+
+        char *long_text = malloc(REPORTS_BYTES_MAX / 2);
+        assert_non_null(long_text);
+        memset(long_text, 'x', REPORTS_BYTES_MAX / 2 - 1);
+        long_text[REPORTS_BYTES_MAX / 2 - 1] = '\0';
+        _cleanup_json_ json_t *large = json_pack("{s:{s:s}}", "signed", "message", long_text);
+        free(long_text);
+        assert_int_equal(report_queue_status(q, "a", large), 0);
+        assert_int_equal(report_queue_status(q, "a", large), -EMSGSIZE);
+        assert_int_equal(report_queue_bytes(q), 0);
+        assert_int_equal(report_queue_ready(q), 0);
 }
 
 static void test_batches_are_bounded(void **state) {
@@ -204,10 +230,10 @@ static void test_memory_is_bounded(void **state) {
         _cleanup_json_ json_t *last = report_queue_take(q, 100, 1);
         assert_int_equal(json_array_size(json_object_get(last, "items")), 1);
 
-        /* A thousand reports by one node take no more than one. */
+        /* A thousand full reports by one node take no more than one. */
         _cleanup_(report_queue_freep) struct report_queue *one = report_queue_new(1000);
         for (int i = 0; i < 1000; i++)
-                assert_int_equal(report_queue_status(one, "n", status), 0);
+                report(one, "n", FULL(1));
         assert_true(report_queue_bytes(one) < 100);
 }
 
@@ -224,8 +250,9 @@ static void test_leaving_with_a_batch_on_its_way(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_merge),
-                cmocka_unit_test(test_order_and_coalescing),
+                cmocka_unit_test(test_reports_keep_their_order),
+                cmocka_unit_test(test_a_full_report_stands_for_all_before),
+                cmocka_unit_test(test_a_nodes_share_is_bounded),
                 cmocka_unit_test(test_a_batch_that_failed_is_said_again),
                 cmocka_unit_test(test_batches_are_bounded),
                 cmocka_unit_test(test_reset_says_who_is_there),
