@@ -418,11 +418,21 @@ static int push_all(struct push *p, char **platforms, char **paths, struct err *
         return r;
 }
 
+static int look_if_staged(void *arg, const struct tuf_publisher_role *r) {
+        bool *staged = arg;
+        *staged |= r->staged > 0;
+        return 0;
+}
+
 static int finish(struct push *p) {
         _cleanup_(x_freep) char *what = str_format("%s:%s", p->name, p->version);
         if (!what)
                 return EXIT_FAILURE;
-        if (p->changed == 0) {
+        bool staged = false;
+        /* The one before may have had no key at hand: then it is there, and no node can see it. */
+        if (p->changed == 0)
+                (void)tuf_publisher_each_role(p->set->publisher, look_if_staged, &staged);
+        if (p->changed == 0 && !staged) {
                 printf("%s is there already, with the same bytes; nothing to do.\n", what);
                 return EXIT_SUCCESS;
         }

@@ -253,6 +253,27 @@ def test_without_the_keys_it_is_staged(build, tmp_path):
     assert {"artifacts/tool/1/any", "artifacts/tool/2/any"} <= set(p.targets())
 
 
+def test_a_push_without_the_key_at_hand_is_published_by_the_next(publisher):
+    """The same push again, now with the passphrase, does not say that there is nothing to do while no node sees it."""
+    secret = publisher.folder / "secret"
+    secret.write_text("right\n")
+    secret.chmod(0o600)
+    wrong = publisher.folder / "wrong"
+    wrong.write_text("wrong\n")
+    work = publisher.folder / "guarded"
+    publisher.run("repo", "init", "--passphrase-file", secret, work)
+    publisher.run("repo", "publish", "--repository", work)
+    payload = publisher.folder / "payload"
+    payload.write_text("content")
+    push = ["artifact", "push", "--repository", work, "--type", "file", "--platform", "any", "web:1.0.0", payload]
+    assert "not public yet" in publisher.run(*push)
+    again = publisher.try_run(*push, "--passphrase-file", wrong)
+    assert again.returncode not in (0, 2)
+    assert "passphrase" in again.stderr
+    assert "is published" in publisher.run(*push, "--passphrase-file", secret)
+    assert "nothing to do" in publisher.run(*push)
+
+
 def test_a_push_that_was_killed_is_pushed_again(publisher):
     p = publisher
     tree = write_tree(p.folder / "tree", "killed", size=4_000_000)
