@@ -198,7 +198,8 @@ void repository_take_bundle(struct repository *r, const json_t *repository) {
 }
 
 void repository_saw_time(struct repository *r, msec_t issued_at) {
-        if (issued_at <= r->time_floor)
+        issued_at = MAX(issued_at, WRITTEN_AT_MS);
+        if (issued_at == r->time_floor)
                 return;
         r->time_floor = issued_at;
         (void)save(r);

@@ -12,8 +12,9 @@
  *
  * Time. TUF metadata expires, so that a mirror which is frozen is noticed; a node's clock may be wrong by
  * years. "Now" is the machine's clock, but never below the floor: the day this program was written, and the
- * highest `issuedAt` of an assignment that was verified (it is signed; the edge's unsigned `hello` does not
- * count). So a node whose clock says 1970 takes metadata that is in force by the newest assignment it
+ * `issuedAt` of the newest assignment that was verified (it is signed; the edge's unsigned `hello` does not
+ * count). The newest, not the highest: a server whose clock was wrong for a while would else leave all nodes
+ * for years in a time in which every repository has expired. Assignments' own versions only rise. So a node whose clock says 1970 takes metadata that is in force by the newest assignment it
  * knows, and still notices one that had expired by then. A clock that runs years ahead sees everything
  * as expired: the message says which time it is taken for.
  *
@@ -50,7 +51,7 @@ DEFINE_CLEANUP(struct repository, repository_free)
 
 /* `repository` of a bundle: {"root","trust","mirrors"}; NULL: the bundle has none. */
 void repository_take_bundle(struct repository *r, const json_t *repository);
-/* A verified assignment was issued then (Unix ms). */
+/* The newest verified assignment was issued then (Unix ms). */
 void repository_saw_time(struct repository *r, msec_t issued_at);
 /* Is there a root to begin with? */
 bool repository_is_configured(const struct repository *r);
