@@ -27,6 +27,7 @@ struct apply {
         struct delta_head head;
         struct delta_target *target;
         int64_t program_at, raw_at, delta_end; /* read positions in the delta */
+        int64_t tables_at;                     /* by the thread that decodes tables */
         struct window raw, windows[WINDOWS];
         uint64_t clock;
         int64_t reported;
@@ -40,6 +41,17 @@ static ssize_t read_program(void *arg, uint8_t *p, size_t n) {
         if (r < 0)
                 return r == -ENODATA ? -EBADMSG : r;
         a->program_at += (int64_t)n;
+        return (ssize_t)n;
+}
+
+static ssize_t read_tables(void *arg, uint8_t *p, size_t n) {
+        struct apply *a = arg;
+        int64_t end = DELTA_HEAD_SIZE + a->head.program_length + a->head.tables_length;
+        n = (size_t)MIN((int64_t)n, end - a->tables_at);
+        int r = delta_read_at(a->o->delta_fd, p, n, a->tables_at);
+        if (r < 0)
+                return r == -ENODATA ? -EBADMSG : r;
+        a->tables_at += (int64_t)n;
         return (ssize_t)n;
 }
 
@@ -149,8 +161,9 @@ int delta_read_header(int delta_fd, struct delta_header *ret, struct err **err) 
 }
 
 static int run_program(struct apply *a, struct err **err) {
+        _cleanup_(x_freep) struct delta_coder *c = malloc(sizeof(*c) * 2);
+        _cleanup_(delta_tables_freep) struct delta_tables *tables = NULL;
         _cleanup_(delta_program_freep) struct delta_program *p = NULL;
-        _cleanup_(x_freep) struct delta_coder *c = malloc(sizeof(*c));
         const struct delta_program_io io = {
                 .arg = a,
                 .read_seed = read_seed,
@@ -162,7 +175,10 @@ static int run_program(struct apply *a, struct err **err) {
         if (!c)
                 return err_set_errno(err, ENOMEM, "apply a delta");
         delta_coder_init_read(c, read_program, a);
-        int r = delta_program_new(c, &io, &p);
+        delta_coder_init_read(c + 1, read_tables, a);
+        int r = delta_tables_new(c + 1, &tables);
+        if (r == 0)
+                r = delta_program_new(c, tables, &io, &p);
         if (r < 0)
                 return err_set_errno(err, -r, "apply a delta");
         r = delta_program_shared(p, NULL, 0, err);
@@ -195,7 +211,8 @@ static int apply_once(struct apply *a, const struct delta_target_options *to, bo
                       struct err **err) {
         uint8_t digest[SHA256_SIZE];
         a->program_at = DELTA_HEAD_SIZE;
-        a->raw_at = DELTA_HEAD_SIZE + a->head.program_length;
+        a->tables_at = DELTA_HEAD_SIZE + a->head.program_length;
+        a->raw_at = a->tables_at + a->head.tables_length;
         a->delta_end = a->raw_at + a->head.raw_length;
         a->raw.n = 0;
         a->raw.offset = 0;

@@ -9,9 +9,7 @@
 #define HISTORY_SIZE ((uint32_t)2 << 20) /* of new bytes, for the match model */
 #define MATCH_BITS 16
 #define MATCH_MIN 5
-#define TRUSTS 32       /* levels of how far a match is trusted */
-#define LITERAL_BITS 18 /* of learnt bits in a table */
-#define MISS_BITS 17
+#define TRUSTS 32 /* levels of how far a match is trusted */
 #define FLAG_BITS 15
 #define CONTEXTS DELTA_MIX_BITS
 #define BLOCK 32  /* one flag says that all of a block is as predicted */
@@ -82,15 +80,15 @@ struct delta_content *delta_content_free(struct delta_content *m) {
         return NULL;
 }
 
-int delta_content_new(struct delta_content **ret) {
+int delta_content_new(unsigned bits, struct delta_content **ret) {
         _cleanup_(delta_content_freep) struct delta_content *m = calloc(1, sizeof(*m));
         if (!m)
                 return -ENOMEM;
         delta_logistic_init(&m->l);
         m->history = calloc(1, HISTORY_SIZE);
         m->match_index = calloc((size_t)1 << MATCH_BITS, sizeof(uint32_t));
-        if (!m->history || !m->match_index || byte_model_init(&m->literal, LITERAL_BITS) < 0 ||
-            byte_model_init(&m->miss, MISS_BITS) < 0 || delta_mixer_init(&m->flag_mixer, DELTA_KINDS * 8) < 0)
+        if (!m->history || !m->match_index || byte_model_init(&m->literal, bits) < 0 ||
+            byte_model_init(&m->miss, bits - 1) < 0 || delta_mixer_init(&m->flag_mixer, DELTA_KINDS * 8) < 0)
                 return -ENOMEM;
         for (unsigned i = 0; i < CONTEXTS; i++)
                 if (new_table(&m->flags[i], FLAG_BITS, (delta_bit)1 << 29) < 0)

@@ -6,11 +6,13 @@
 
 #include "repo/delta_coder.h"
 
-#define DELTA_CONTENT_MEMORY (13u << 20) /* at most */
-#define DELTA_KINDS 32                   /* kinds of content */
+#define DELTA_CONTENT_MEMORY (9u << 20) /* at most, with 2^18 learnt bits */
+#define DELTA_CONTENT_BITS 18u          /* of the program */
+#define DELTA_KINDS 32                  /* kinds of content */
 
 struct delta_content;
-int delta_content_new(struct delta_content **ret);
+/* bits: the tables of new bytes hold 2^bits learnt bits, 8 and more; those of differing ones half. */
+int delta_content_new(unsigned bits, struct delta_content **ret);
 struct delta_content *delta_content_free(struct delta_content *m);
 DEFINE_CLEANUP(struct delta_content, delta_content_free)
 

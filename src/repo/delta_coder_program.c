@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "repo/delta_coder_pieces.h"
-
 /* Lengths and places, often whole blocks. */
 struct place_model {
         delta_bit whole[4];
@@ -25,6 +23,7 @@ struct open_file {
 
 struct delta_program {
         struct delta_coder *c;
+        struct delta_tables *tables;
         struct delta_program_io io;
         struct delta_content *content;
         struct delta_shared *shared;
@@ -40,15 +39,13 @@ struct delta_program {
         size_t side;
         int64_t packed;
 
-        delta_bit type[DELTA_OP_TYPES][8], last[2], skips, is_packed, gap_mode[DELTA_KINDS][4], kind[16],
-                class[16];
+        delta_bit type[DELTA_OP_TYPES][8], last[2], skips, is_packed, gap_mode[DELTA_KINDS][4], class[16];
         struct place_model length[DELTA_OP_TYPES], extent_length[2];
         struct jump_model seed[2];
         struct delta_signed skip;
-        struct delta_number index, n_extents_model, n_pieces_model, side_length, shared_length;
+        struct delta_number index, n_extents_model;
         struct delta_number packed_skip, packed_length, packed_kept, packed_style[4];
         struct delta_signed new_length;
-        struct delta_piece_coder *pieces;
 
         uint8_t predicted_bytes[DELTA_CHUNK], bytes[DELTA_CHUNK];
 };
@@ -94,14 +91,16 @@ static int64_t code_jump(struct delta_coder *c, struct jump_model *m, int64_t v)
         return delta_coder_signed(c, &m->bytes, v);
 }
 
-int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, struct delta_program **ret) {
+int delta_program_new(struct delta_coder *c, struct delta_tables *tables, const struct delta_program_io *io,
+                      struct delta_program **ret) {
         _cleanup_(delta_program_freep) struct delta_program *p = calloc(1, sizeof(*p));
         if (!p)
                 return -ENOMEM;
         p->c = c;
+        p->tables = tables;
         p->io = *io;
         p->open = calloc(DELTA_FILES_OPEN_MAX, sizeof(*p->open));
-        if (!p->open || delta_content_new(&p->content) < 0 || delta_piece_coder_new(&p->pieces) < 0)
+        if (!p->open || delta_content_new(DELTA_CONTENT_BITS, &p->content) < 0)
                 return -ENOMEM;
         delta_bits_init(&p->type[0][0], sizeof(p->type) / sizeof(delta_bit));
         delta_bits_init(p->last, 2);
@@ -113,7 +112,6 @@ int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, 
         for (unsigned i = 0; i < 4; i++)
                 delta_number_init(&p->packed_style[i]);
         delta_bits_init(&p->gap_mode[0][0], sizeof(p->gap_mode) / sizeof(delta_bit));
-        delta_bits_init(p->kind, 16);
         delta_bits_init(p->class, 16);
         for (unsigned i = 0; i < DELTA_OP_TYPES; i++)
                 place_init(&p->length[i]);
@@ -124,9 +122,6 @@ int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, 
         delta_signed_init(&p->skip);
         delta_number_init(&p->index);
         delta_number_init(&p->n_extents_model);
-        delta_number_init(&p->n_pieces_model);
-        delta_number_init(&p->side_length);
-        delta_number_init(&p->shared_length);
         delta_signed_init(&p->new_length);
         *ret = TAKE_PTR(p);
         return 0;
@@ -140,7 +135,6 @@ struct delta_program *delta_program_free(struct delta_program *p) {
                 file_free(p->open[i].file);
         free(p->open);
         delta_content_free(p->content);
-        delta_piece_coder_free(p->pieces);
         delta_shared_free(p->shared);
         free(p);
         return NULL;
@@ -173,19 +167,21 @@ static unsigned code_tree(struct delta_coder *c, delta_bit *tree, unsigned bits,
 
 /* ---- Tables */
 
+static int table_error(const struct delta_program *p, int r, struct err **err) {
+        return r == -EBADMSG ? damaged(p, "a table breaks a limit", err) : err_set_errno(err, -r, "tables");
+}
+
 int delta_program_shared(struct delta_program *p, const void *tables, size_t n, struct err **err) {
-        uint64_t length = delta_coder_number(p->c, &p->shared_length, n);
-        if (length > DELTA_SHARED_MAX || p->c->failed)
-                return damaged(p, "shared tables are too long", err);
-        _cleanup_(x_freep) uint8_t *bytes = malloc(length + 1);
-        if (!bytes)
-                return err_set_errno(err, ENOMEM, "hold the delta's shared tables");
-        if (!p->c->decoding && length > 0)
-                memcpy(bytes, tables, length);
-        delta_content_literal(p->content, p->c, DELTA_CONTENT_SHARED, 0, bytes, length);
-        if (p->c->failed)
-                return damaged(p, "its shared tables end early", err);
-        int r = delta_shared_parse(bytes, length, &p->shared, err);
+        _cleanup_(buf_done) struct buf b = BUF_INIT;
+        int r = p->c->decoding ? delta_tables_get_shared(p->tables, &b)
+                               : delta_tables_put_shared(p->tables, tables, n);
+        if (r < 0)
+                return table_error(p, r, err);
+        if (p->c->decoding) {
+                tables = b.data ? b.data : "";
+                n = b.len;
+        }
+        r = delta_shared_parse(tables, n, &p->shared, err);
         return r < 0 ? err_wrap_code(err, r, "the delta's shared tables") : 0;
 }
 
@@ -196,27 +192,44 @@ static int sort_by_old(const void *a, const void *b, void *arg) {
         return ox != oy ? (ox < oy ? -1 : 1) : x < y ? -1 : x > y;
 }
 
-static int code_pieces(struct delta_program *p, struct delta_program_file *f, struct err **err) {
-        int64_t at = 0, old = 0, old_length = f->packed ? f->packed->old_plain_length : f->old_length,
-                new_length = f->packed ? f->packed->new_plain_length : f->new_length;
-        delta_piece_coder_begin(p->pieces, f->predictor);
-        for (uint32_t i = 0; i < f->n_pieces; i++) {
-                struct delta_piece *x = &f->pieces[i];
-                struct delta_piece_numbers n = {(uint64_t)(x->new_offset - at), x->old_offset - old,
-                                                (uint64_t)x->length - 1};
-                delta_piece_coder_code(p->pieces, p->c, &n);
-                uint64_t gap = n.gap, length = n.length + 1;
-                int64_t jump = n.jump;
-                if (p->c->failed || length == 0 || gap > (uint64_t)(new_length - at) ||
-                    length > (uint64_t)(new_length - at) - gap || jump < -old || jump > old_length - old ||
-                    length > (uint64_t)(old_length - old - jump))
-                        return damaged(p, "a piece of a file lies outside of it", err);
-                x->new_offset = at + (int64_t)gap;
-                x->old_offset = old + jump;
-                x->length = (int64_t)length;
-                at = x->new_offset + x->length;
-                old = x->old_offset + x->length;
+/* What of the table stands in the stream of tables. Pieces are placed later, when lengths are known. */
+static int code_table(struct delta_program *p, struct delta_program_file *f, struct err **err) {
+        struct delta_table t = {f->predictor, f->content, f->n_pieces, f->pieces, f->side};
+        int r;
+        if (!p->c->decoding)
+                r = delta_tables_put(p->tables, &t);
+        else {
+                r = delta_tables_get(p->tables, &t);
+                if (r == 0) {
+                        f->predictor = t.predictor;
+                        f->content = t.content;
+                        f->n_pieces = t.n_pieces;
+                        f->pieces = t.pieces;
+                        f->side = t.side;
+                }
         }
+        if (r < 0)
+                return table_error(p, r, err);
+        if (!delta_program_has_room(p, f->n_pieces, 0, f->side.len, 0))
+                return damaged(p, "too many pieces, or too much side information", err);
+        return 0;
+}
+
+static int place_pieces(struct delta_program *p, struct delta_program_file *f, struct err **err) {
+        struct delta_table t = {f->predictor, f->content, f->n_pieces, f->pieces, f->side};
+        f->by_old = calloc((size_t)f->n_pieces + 1, sizeof(*f->by_old));
+        if (!f->by_old)
+                return err_set_errno(err, ENOMEM, "hold a file's table");
+        if (p->c->decoding && delta_table_place(&t, f->packed ? f->packed->old_plain_length : f->old_length,
+                                                f->packed ? f->packed->new_plain_length : f->new_length) < 0)
+                return damaged(p, "a piece of a file lies outside of it", err);
+        bool sorted = true;
+        for (uint32_t i = 0; i < f->n_pieces; i++) {
+                f->by_old[i] = i;
+                sorted = sorted && (i == 0 || f->pieces[i].old_offset >= f->pieces[i - 1].old_offset);
+        }
+        if (!sorted)
+                qsort_r(f->by_old, f->n_pieces, sizeof(*f->by_old), sort_by_old, f->pieces);
         return 0;
 }
 
@@ -276,8 +289,9 @@ static int code_packed_head(struct delta_program *p, struct delta_program_file *
 /* Codes the table of a file; when decoding, f is empty before. */
 static int code_file(struct delta_program *p, struct delta_program_file *f, struct err **err) {
         struct delta_coder *c = p->c;
-        f->predictor = code_tree(c, p->kind, 4, f->predictor);
-        f->content = code_tree(c, p->class, 3, f->content);
+        int r = code_table(p, f, err);
+        if (r < 0)
+                return r;
         uint64_t extents = delta_coder_number(c, &p->n_extents_model, f->n_extents);
         if (extents > DELTA_EXTENTS_MAX || !delta_program_has_room(p, 0, extents, 0, 0))
                 return damaged(p, "too many extents", err);
@@ -286,7 +300,7 @@ static int code_file(struct delta_program *p, struct delta_program_file *f, stru
         if (!f->extents)
                 return err_set_errno(err, ENOMEM, "hold a file's table");
         f->n_extents = (uint32_t)extents;
-        int r = code_extents(p, f, err);
+        r = code_extents(p, f, err);
         if (r < 0)
                 return r;
         int64_t grown = delta_coder_signed(c, &p->new_length, f->new_length - f->old_length);
@@ -297,33 +311,9 @@ static int code_file(struct delta_program *p, struct delta_program_file *f, stru
         if (r < 0)
                 return r;
 
-        uint64_t pieces = delta_coder_number(c, &p->n_pieces_model, f->n_pieces);
-        if (pieces > DELTA_PIECES_MAX || !delta_program_has_room(p, pieces, 0, 0, 0))
-                return damaged(p, "too many pieces", err);
-        if (c->decoding)
-                f->pieces = calloc(pieces + 1, sizeof(*f->pieces));
-        f->by_old = calloc(pieces + 1, sizeof(*f->by_old));
-        if (!f->pieces || !f->by_old)
-                return err_set_errno(err, ENOMEM, "hold a file's table");
-        f->n_pieces = (uint32_t)pieces;
-        r = code_pieces(p, f, err);
+        r = place_pieces(p, f, err);
         if (r < 0)
                 return r;
-        for (uint32_t i = 0; i < f->n_pieces; i++)
-                f->by_old[i] = i;
-        qsort_r(f->by_old, f->n_pieces, sizeof(*f->by_old), sort_by_old, f->pieces);
-
-        uint64_t side = delta_coder_number(c, &p->side_length, f->side.len);
-        if (side > DELTA_SIDE_MAX || !delta_program_has_room(p, 0, 0, side, 0))
-                return damaged(p, "too much side information", err);
-        if (c->decoding && side > 0) {
-                r = buf_reserve(&f->side, side);
-                if (r < 0)
-                        return err_set_errno(err, ENOMEM, "hold a file's side information");
-                f->side.len = side;
-        }
-        if (side > 0)
-                delta_content_literal(p->content, c, DELTA_CONTENT_SIDE, 0, (uint8_t *)f->side.data, side);
         return c->failed ? damaged(p, "a file's table ends early", err) : 0;
 }
 
@@ -413,13 +403,18 @@ static int need_predictor(struct delta_program *p, const struct delta_program_fi
 
 /* ---- Runs of bytes */
 
-static uint64_t bits_written(const struct delta_coder *c) {
-        return (c->bytes + c->n + 2 * c->pending) * 8 + (uint64_t)__builtin_clzll(c->range);
+static uint64_t bits_written(const struct delta_program *p) {
+        uint64_t bits = 0;
+        const struct delta_coder *coders[] = {p->c, p->io.tables_coder};
+        for (unsigned i = 0; i < 2 && p->io.cost; i++)
+                bits += (coders[i]->bytes + coders[i]->n + 2 * coders[i]->pending) * 8 +
+                        (uint64_t)__builtin_clzll(coders[i]->range);
+        return bits;
 }
 
 static void note_cost(struct delta_program *p, const struct delta_run *run, uint64_t since) {
         if (p->io.cost)
-                p->io.cost(p->io.arg, run, bits_written(p->c) - since);
+                p->io.cost(p->io.arg, run, bits_written(p) - since);
 }
 
 static const char *content_name(unsigned content) {
@@ -452,7 +447,7 @@ static int code_new(struct delta_program *p, unsigned content, const char *kind,
                     struct err **err) {
         int r = 0;
         struct delta_run run = {DELTA_OP_LITERAL, kind, p->position, (int64_t)n, 0};
-        uint64_t since = bits_written(p->c), extra = 0;
+        uint64_t since = bits_written(p), extra = 0;
         unsigned mode = NEW_CODED;
         if (!p->c->decoding) {
                 r = p->io.read_target(p->io.arg, p->position, p->bytes, n);
@@ -489,7 +484,7 @@ static int code_new(struct delta_program *p, unsigned content, const char *kind,
 static int code_difference(struct delta_program *p, unsigned content, const char *kind, int64_t at, size_t n,
                            struct err **err) {
         struct delta_run run = {DELTA_OP_MATCH, kind, p->position, (int64_t)n, 0};
-        uint64_t since = bits_written(p->c);
+        uint64_t since = bits_written(p);
         if (!p->c->decoding) {
                 int r = p->io.read_target(p->io.arg, p->position, p->bytes, n);
                 if (r < 0)
@@ -536,7 +531,7 @@ static int code_packed(struct delta_program *p, struct delta_program_file *f, st
         _cleanup_(x_freep) uint8_t *old = NULL;
         _cleanup_(buf_done) struct buf out = BUF_INIT;
         const struct delta_run run = {DELTA_OP_MATCH, "gzip", p->position, f->new_length, 0};
-        uint64_t since = bits_written(p->c);
+        uint64_t since = bits_written(p);
         if (!x)
                 return 0;
         p->predictor = delta_predictor_free(p->predictor); /* its memory is wanted */
@@ -675,7 +670,7 @@ static int code_file_op(struct delta_program *p, struct delta_op *op, struct err
         int r;
         if (op->type == DELTA_OP_FILE) {
                 struct delta_run run = {DELTA_OP_FILE, "file tables", p->position, 0, 0};
-                uint64_t since = bits_written(p->c);
+                uint64_t since = bits_written(p);
                 r = open_file(p, op, err);
                 if (r < 0)
                         return r;
@@ -714,11 +709,16 @@ static int code_file_op(struct delta_program *p, struct delta_op *op, struct err
 
 int delta_program_step(struct delta_program *p, struct delta_op *op, struct err **err) {
         struct delta_run run = {DELTA_OP_END, "operations", p->position, 0, 0};
-        uint64_t since = bits_written(p->c);
+        uint64_t since = bits_written(p);
         op->type = (enum delta_op_type)code_tree(p->c, p->type[p->last_type], 3, op->type);
         if (p->c->failed)
                 return damaged(p, "it ends early", err);
         p->last_type = op->type;
+        if (op->type == DELTA_OP_END && !p->c->decoding) {
+                int r = delta_tables_put_end(p->tables);
+                if (r < 0)
+                        return err_set_errno(err, -r, "write the delta's tables");
+        }
         if (op->type == DELTA_OP_END)
                 return p->position == p->io.target_length ? 0 : damaged(p, "it ends before the target", err);
         uint64_t length = code_place(p->c, &p->length[op->type], (uint64_t)op->length);

@@ -6,6 +6,7 @@
 
 #include "repo/delta_coder_content.h"
 #include "repo/delta_coder_packed.h"
+#include "repo/delta_coder_tables.h"
 #include "repo/delta_format.h"
 #include "repo/delta_predict.h"
 
@@ -72,10 +73,13 @@ struct delta_program_io {
         int (*made)(void *arg, const struct delta_run *run, const uint8_t *p);
         /* encoding: what a run cost, in bits; may be NULL */
         void (*cost)(void *arg, const struct delta_run *run, uint64_t bits);
+        const struct delta_coder *tables_coder; /* counted among the costs, where there is `cost` */
 };
 
 struct delta_program;
-int delta_program_new(struct delta_coder *c, const struct delta_program_io *io, struct delta_program **ret);
+/* All but io is borrowed. */
+int delta_program_new(struct delta_coder *c, struct delta_tables *tables, const struct delta_program_io *io,
+                      struct delta_program **ret);
 struct delta_program *delta_program_free(struct delta_program *p);
 DEFINE_CLEANUP(struct delta_program, delta_program_free)
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* magic 8, version 4, zero 4, seed length 8, target length 8, seed SHA-256 32, target SHA-256 32, program
- * length 8, raw length 8, zero 16, SHA-256 of all that 32. Numbers are little endian. */
+ * length 8, raw length 8, tables length 8, zero 8, SHA-256 of all that 32. Numbers are little endian. */
 #define AT_VERSION 8
 #define AT_SEED_LENGTH 16
 #define AT_TARGET_LENGTH 24
@@ -13,6 +13,7 @@
 #define AT_TARGET_SHA256 64
 #define AT_PROGRAM 96
 #define AT_RAW 104
+#define AT_TABLES 112
 #define AT_CHECK 128
 
 static void put64(uint8_t *p, uint64_t v) {
@@ -36,6 +37,7 @@ void delta_head_encode(const struct delta_head *h, uint8_t out[DELTA_HEAD_SIZE])
         memcpy(out + AT_TARGET_SHA256, h->target_sha256, SHA256_SIZE);
         put64(out + AT_PROGRAM, (uint64_t)h->program_length);
         put64(out + AT_RAW, (uint64_t)h->raw_length);
+        put64(out + AT_TABLES, (uint64_t)h->tables_length);
         sha256_of(out, AT_CHECK, out + AT_CHECK);
 }
 
@@ -61,12 +63,13 @@ int delta_head_decode(const uint8_t in[DELTA_HEAD_SIZE], int64_t file_length, st
             length_at(in + AT_SEED_LENGTH, DELTA_LENGTH_MAX, &h.seed_length) < 0 ||
             length_at(in + AT_TARGET_LENGTH, DELTA_LENGTH_MAX, &h.target_length) < 0 ||
             length_at(in + AT_PROGRAM, DELTA_LENGTH_MAX, &h.program_length) < 0 ||
-            length_at(in + AT_RAW, DELTA_LENGTH_MAX, &h.raw_length) < 0)
+            length_at(in + AT_RAW, DELTA_LENGTH_MAX, &h.raw_length) < 0 ||
+            length_at(in + AT_TABLES, DELTA_LENGTH_MAX, &h.tables_length) < 0)
                 return err_set(err, EBADMSG, "the delta's head is damaged");
-        if (h.program_length + h.raw_length + DELTA_HEAD_SIZE != file_length)
+        int64_t whole = DELTA_HEAD_SIZE + h.program_length + h.tables_length + h.raw_length;
+        if (whole != file_length)
                 return err_set(err, EBADMSG, "the delta has %lld bytes where its head says %lld",
-                               (long long)file_length,
-                               (long long)(h.program_length + h.raw_length + DELTA_HEAD_SIZE));
+                               (long long)file_length, (long long)whole);
         memcpy(h.seed_sha256, in + AT_SEED_SHA256, SHA256_SIZE);
         memcpy(h.target_sha256, in + AT_TARGET_SHA256, SHA256_SIZE);
         *ret = h;

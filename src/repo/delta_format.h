@@ -22,7 +22,8 @@
 struct delta_head {
         int64_t seed_length, target_length;
         uint8_t seed_sha256[SHA256_SIZE], target_sha256[SHA256_SIZE];
-        int64_t program_length, raw_length; /* the two streams that follow the head */
+        int64_t program_length, tables_length,
+                raw_length; /* the streams that follow the head, in this order */
 };
 void delta_head_encode(const struct delta_head *h, uint8_t out[DELTA_HEAD_SIZE]);
 /* -EBADMSG. file_length: of the whole delta. */

@@ -31,6 +31,7 @@ struct maker {
         size_t n_rows;
         int64_t length;
         FILE *raw; /* raw bytes, until the program is written */
+        struct buf tables;
         int64_t program_length, raw_length;
         uint32_t open[DELTA_FILES_OPEN_MAX];
         int64_t open_at[DELTA_FILES_OPEN_MAX];
@@ -140,6 +141,11 @@ static int write_raw(void *arg, const void *p, size_t n) {
                 return -EIO;
         m->raw_length += (int64_t)n;
         return 0;
+}
+
+static int write_tables(void *arg, const uint8_t *p, size_t n) {
+        struct maker *m = arg;
+        return buf_append(&m->tables, p, n);
 }
 
 static int write_program(void *arg, const uint8_t *p, size_t n) {
@@ -268,11 +274,12 @@ static int append_raw(struct maker *m, struct err **err) {
         if (fflush(m->raw) != 0)
                 return err_set_errno(err, errno, "hold raw bytes in a temporary file");
         rewind(m->raw);
+        int64_t at = DELTA_HEAD_SIZE + m->program_length + (int64_t)m->tables.len;
         for (int64_t done = 0; done < m->raw_length;) {
                 size_t n = fread(bytes, 1, OUT_SIZE, m->raw);
                 if (n == 0)
                         return err_set(err, EIO, "read the raw bytes back: the temporary file is too short");
-                int r = delta_write_at(m->o->delta_fd, bytes, n, DELTA_HEAD_SIZE + m->program_length + done);
+                int r = delta_write_at(m->o->delta_fd, bytes, n, at + done);
                 if (r < 0)
                         return err_set_errno(err, -r, "write the delta");
                 done += (int64_t)n;
@@ -282,7 +289,8 @@ static int append_raw(struct maker *m, struct err **err) {
 
 static int code(struct maker *m, struct err **err) {
         _cleanup_(delta_program_freep) struct delta_program *p = NULL;
-        _cleanup_(x_freep) struct delta_coder *c = malloc(sizeof(*c));
+        _cleanup_(delta_tables_freep) struct delta_tables *tables = NULL;
+        _cleanup_(x_freep) struct delta_coder *c = malloc(sizeof(*c) * 2);
         const struct delta_program_io io = {
                 .arg = m,
                 .read_seed = read_seed,
@@ -291,6 +299,7 @@ static int code(struct maker *m, struct err **err) {
                 .write_raw = write_raw,
                 .read_target = read_target,
                 .cost = cost,
+                .tables_coder = c + 1,
         };
         m->raw = tmpfile();
         m->parts_left = calloc(m->new_image.extents.n_files + 1, sizeof(*m->parts_left));
@@ -299,7 +308,10 @@ static int code(struct maker *m, struct err **err) {
         if (!m->raw)
                 return err_set_errno(err, errno, "open a temporary file");
         delta_coder_init_write(c, write_program, m);
-        int r = delta_program_new(c, &io, &p);
+        delta_coder_init_write(c + 1, write_tables, m);
+        int r = delta_tables_new(c + 1, &tables);
+        if (r == 0)
+                r = delta_program_new(c, tables, &io, &p);
         if (r < 0)
                 return err_set_errno(err, -r, "code the delta");
         r = delta_program_shared(p, m->matches.shared.data, m->matches.shared.len, err);
@@ -308,6 +320,11 @@ static int code(struct maker *m, struct err **err) {
         if (r < 0)
                 return r;
         r = delta_coder_finish(c);
+        if (r == 0)
+                r = delta_coder_finish(c + 1);
+        if (r == 0)
+                r = delta_write_at(m->o->delta_fd, m->tables.data, m->tables.len,
+                                   DELTA_HEAD_SIZE + m->program_length);
         if (r < 0)
                 return err_set_errno(err, -r, "write the delta");
         return append_raw(m, err);
@@ -317,13 +334,14 @@ static int write_head(struct maker *m, struct err **err) {
         struct delta_head head = {.seed_length = m->old_image.length,
                                   .target_length = m->new_image.length,
                                   .program_length = m->program_length,
+                                  .tables_length = (int64_t)m->tables.len,
                                   .raw_length = m->raw_length};
         uint8_t bytes[DELTA_HEAD_SIZE];
         memcpy(head.seed_sha256, m->old_sha256, SHA256_SIZE);
         memcpy(head.target_sha256, m->new_sha256, SHA256_SIZE);
         delta_head_encode(&head, bytes);
         int r = delta_write_at(m->o->delta_fd, bytes, sizeof(bytes), 0);
-        m->length = DELTA_HEAD_SIZE + m->program_length + m->raw_length;
+        m->length = DELTA_HEAD_SIZE + m->program_length + (int64_t)m->tables.len + m->raw_length;
         if (r == 0 && ftruncate(m->o->delta_fd, m->length) < 0)
                 r = -errno;
         return r < 0 ? err_set_errno(err, -r, "write the delta") : 0;
@@ -409,12 +427,15 @@ int delta_make(const struct delta_make_options *o, struct delta_report *report, 
         if (!m)
                 return err_set_errno(err, ENOMEM, "make a delta");
         m->o = o;
+        m->tables = (struct buf)BUF_INIT;
+        m->tables.limit = SIZE_MAX / 2;
         int r = make(m, err);
         if (r == 0 && report)
                 fill_report(m, report);
         if (m->raw)
                 fclose(m->raw);
         free(m->parts_left);
+        buf_done(&m->tables);
         delta_plan_done(&m->plan);
         delta_matches_done(&m->matches);
         free(m->pairs);

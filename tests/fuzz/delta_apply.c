@@ -31,21 +31,23 @@ static int make_seed(void) {
         return memory_file(bytes, sizeof(bytes));
 }
 
-/* Input: 2 bytes target length, 2 bytes raw length, then the program and the raw bytes. */
+/* Input: 2 bytes each: length of target, raw bytes, tables; then program, tables and raw bytes. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        if (size < 4)
+        if (size < 6)
                 return 0;
-        size_t body = size - 4, raw = MIN((size_t)(data[2] | data[3] << 8), body);
+        size_t body = size - 6, raw = MIN((size_t)(data[2] | data[3] << 8), body),
+               tables = MIN((size_t)(data[4] | data[5] << 8), body - raw);
         struct delta_head head = {.seed_length = SEED_LENGTH,
                                   .target_length = data[0] | data[1] << 8,
-                                  .program_length = (int64_t)(body - raw),
+                                  .program_length = (int64_t)(body - raw - tables),
+                                  .tables_length = (int64_t)tables,
                                   .raw_length = (int64_t)raw};
         uint8_t bytes[DELTA_HEAD_SIZE];
         char hex[SHA256_HEX_SIZE];
         delta_head_encode(&head, bytes);
         _cleanup_(x_closep) int delta = memory_file(bytes, sizeof(bytes));
         _cleanup_(x_closep) int seed = make_seed();
-        if (delta < 0 || seed < 0 || (body > 0 && write(delta, data + 4, body) != (ssize_t)body))
+        if (delta < 0 || seed < 0 || (body > 0 && write(delta, data + 6, body) != (ssize_t)body))
                 return 0;
         hex_encode(head.target_sha256, SHA256_SIZE, hex);
         const struct delta_apply_options o = {.delta_fd = delta,
