@@ -148,7 +148,7 @@ enum style style_of_event(const char *type) {
                 {"NodeDisconnected", STYLE_WARN}, {"RelayDisconnected", STYLE_WARN},
                 {"RolloutPaused", STYLE_WARN},    {"RolloutStarted", STYLE_ACTIVE},
                 {"RolloutWave", STYLE_ACTIVE},    {"RolloutResumed", STYLE_ACTIVE},
-                {"RolloutRetried", STYLE_ACTIVE},
+                {"RolloutRetried", STYLE_ACTIVE}, {"ReportRefused", STYLE_BAD},
         };
         for (size_t i = 0; i < ARRAY_SIZE(styles); i++)
                 if (str_eq(type, styles[i].type))

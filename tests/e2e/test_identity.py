@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joining, renewing and being shown the door."""
 import re
+import sqlite3
 import subprocess
 
+import pytest
 from test_rollout import start_fleet
 
 
@@ -127,3 +129,29 @@ def test_the_authority_issues_what_openssl_accepts(lab):
     verified = subprocess.run(["openssl", "verify", "-CAfile", chain / "root", "-untrusted", chain / "intermediate",
                                chain / "leaf"], capture_output=True, text=True)
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@pytest.mark.parametrize("lost", ["numbers of the node", "keys of the server"])
+def test_a_node_is_heard_again_once_it_has_a_new_certificate(lab, fleet_repository, lost):
+    start_fleet(lab, fleet_repository, ["a"])
+    agent = lab.agents["a"]
+    numbers = agent.state / "report-numbers"
+    assert int(numbers.read_text()) > 0
+    before = (agent.state / "identity/node.pem").read_text()
+    if lost == "numbers of the node":
+        agent.kill()
+        numbers.unlink()
+        agent.start()
+    else:
+        lab.server.kill()
+        database = sqlite3.connect(next(lab.state.glob("*.db")))
+        with database:
+            assert database.execute("UPDATE certificates SET public_key = NULL WHERE kind = 'node'").rowcount > 0
+        database.close()
+        lab.start_server()
+    lab.wait_connected()
+    managed = agent.sysroot / "etc/edge.conf"
+    managed.unlink()
+    lab.wait("the node to be heard", lambda: lab.node("a")["status"]["driftCorrected"] >= 1)
+    assert (agent.state / "identity/node.pem").read_text() != before
+    assert not [e for e in lab.cli_json("events", "--limit", "1000")["items"] if e["type"] == "ReportRefused"]
