@@ -50,7 +50,7 @@ static int rela_tokens(struct delta_elf_matcher *m, const struct delta_elf_versi
         const struct delta_elf_section *symbols = s->link < v->elf.n ? &v->elf.sections[s->link] : NULL;
         const struct delta_elf_section *names =
                 symbols && symbols->link < v->elf.n ? &v->elf.sections[symbols->link] : NULL;
-        bool named = symbols && delta_elf_has_bytes(symbols) && delta_elf_has_bytes(names) &&
+        bool named = symbols && names && delta_elf_has_bytes(symbols) && delta_elf_has_bytes(names) &&
                      v->data[names->offset + names->size - 1] == 0;
         for (uint64_t at = 0; at + DELTA_ELF_RELA_SIZE <= s->size; at += DELTA_ELF_RELA_SIZE) {
                 const uint8_t *p = data + at;
