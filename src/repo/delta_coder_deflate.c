@@ -197,7 +197,7 @@ static void set_codes(struct tree *t) {
 }
 
 static void build_tree(struct deflate *d, struct tree *t) {
-        uint16_t heap[NODES_MAX + 1], order[NODES_MAX];
+        uint16_t heap[NODES_MAX + 1], order[NODES_MAX] = {0};
         unsigned n = 0, node = t->elements, first = NODES_MAX;
         int last = -1;
         for (unsigned s = 0; s < t->elements; s++) {

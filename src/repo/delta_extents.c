@@ -48,8 +48,8 @@ int delta_extents_span(struct delta_extents *e, int64_t offset, int64_t length) 
                 return 0;
         }
         int r = grow(&e->spans, &e->spans_room, e->n_spans, sizeof(*e->spans));
-        if (r < 0)
-                return r;
+        if (r < 0 || !e->spans)
+                return r < 0 ? r : -ENOMEM;
         e->spans[e->n_spans++] = (struct delta_span){offset, length};
         e->files[e->n_files - 1].n_spans++;
         return 0;

@@ -139,7 +139,7 @@ int delta_index_match(const struct delta_index *x, const uint8_t *target, int64_
                         while (backward < max && x->seed[place - backward - 1] == target[at - backward - 1])
                                 backward++;
                 }
-                if (forward + backward >= minimum) {
+                if (area && forward + backward >= minimum) {
                         struct delta_area a = {place - backward, at - backward, forward + backward};
                         a.length += near_forward(
                                 x->seed + a.seed + a.length, target + a.target + a.length,

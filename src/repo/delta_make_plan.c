@@ -50,7 +50,7 @@ static int add(struct planner *x, struct delta_plan_step s) {
                         return 0;
                 }
         }
-        if (p->n == p->room) {
+        if (p->n == p->room || !p->steps) {
                 size_t room = p->room ? p->room * 2 : 1024;
                 void *steps = reallocarray(p->steps, room, sizeof(*p->steps));
                 if (!steps)
