@@ -20,6 +20,10 @@
 #define FETCH_BUSY_MS 200
 #define FETCH_BUDGET_MS 60000
 #define FETCH_DISK_MS 3000
+#define FETCH_ROOM ((int64_t)1 << 20) /* that must be there before a full disk is tried again */
+/* Between rounds that brought bytes which were all wrong: doubled each time, up to this. */
+#define FETCH_ROUND_CAP_MS ((msec_t)6 * 3600 * 1000)
+#define FETCH_ROUND_BYTES ((int64_t)64 << 10)
 #define FETCH_LIST_MAX ((size_t)256 << 10)
 #define FETCH_DELTAS_MAX 256
 #define FETCH_RANGE ((int64_t)1 << 20)
@@ -59,6 +63,9 @@ struct artifact_fetch {
 
         struct fetch_plan plan;
         unsigned failed_ways, wrong, turns;
+        unsigned wasted_rounds;   /* in which every way was tried, and what came was of no use */
+        int64_t fetched_at_round; /* `fetched` when this one began */
+        bool disk_was_full;
         enum artifact_fetch_state state;
         enum fetch_way way;
         int64_t predicted, fetched, told;
@@ -151,9 +158,22 @@ static void disk_full(struct artifact_fetch *f, const char *message) {
                 soon(f);
                 return;
         }
+        f->disk_was_full = true;
         wait_and_retry(f, -1, message);
-        /* Not the network's trouble: looking again costs nothing. */
+        /* Not the network's trouble: looking again costs nothing, since it begins with a look at the disk. */
         loop_timer_set(f->timer, FETCH_DISK_MS + (msec_t)prng_below(&f->random, FETCH_DISK_MS));
+}
+
+/* Is there room again? Asked of the disk, and not by having bytes come that cannot be kept. */
+static bool has_room(const struct artifact_fetch *f) {
+        _cleanup_(x_freep) char *path =
+                artifact_store_partial(f->host.artifacts, f->artifact->sha256, ".room");
+        _cleanup_(x_closep) int fd =
+                path ? open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+        int error = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)MIN(FETCH_ROOM, f->artifact->length + 1));
+        if (fd >= 0)
+                (void)unlink(path);
+        return error != ENOSPC && error != EDQUOT && error != EROFS;
 }
 
 static bool is_full(int error) {
@@ -638,12 +658,16 @@ static void refused(struct artifact_fetch *f) {
                 f->listener.failed(f->listener.arg, -ENOENT, reason);
                 return;
         }
+        msec_t wait = FETCH_BUDGET_MS;
         /* A new round, from the list on: the repository may have more by then. */
         if (f->failed_ways) {
                 f->failed_ways = 0;
                 f->listed = f->index_asked = false;
+                if (f->fetched - f->fetched_at_round >= FETCH_ROUND_BYTES)
+                        wait = MIN(wait << MIN(f->wasted_rounds++, 10u), FETCH_ROUND_CAP_MS);
+                f->fetched_at_round = f->fetched;
         }
-        wait_and_retry(f, FETCH_BUDGET_MS, reason);
+        wait_and_retry(f, wait + (msec_t)prng_below(&f->random, (uint64_t)wait / 2), reason);
 }
 
 static void carry_out(struct artifact_fetch *f) {
@@ -702,6 +726,11 @@ static void step(void *arg) {
                 }
                 f->claimed = true;
         }
+        if (f->disk_was_full && !has_room(f)) {
+                disk_full(f, "the disk is full");
+                return;
+        }
+        f->disk_was_full = false;
         if (f->state == ARTIFACT_FETCH_WAITING)
                 f->state = ARTIFACT_FETCH_PLANNING;
         if (artifact_store_has(f->host.artifacts, f->artifact->sha256, f->artifact->length)) {
@@ -774,7 +803,8 @@ struct artifact_fetch *artifact_fetch_free(struct artifact_fetch *f) {
 }
 
 void artifact_fetch_hurry(struct artifact_fetch *f) {
-        if (f->download || f->job)
+        /* After whole rounds of wrong bytes a new connection is no reason to have them all again. */
+        if (f->download || f->job || f->wasted_rounds > 0)
                 return;
         backoff_reset(&f->backoff);
         soon(f);

@@ -503,6 +503,26 @@ static void test_wrong_payload_is_never_shown(void **state) {
         assert_non_null(strstr(n->delay, "digest"));
 }
 
+static bool has_tried_all(void *arg) {
+        const struct node *n = arg;
+        return strstr(n->delay, "every way was tried") != NULL;
+}
+
+/* Each round of a source that has only wrong bytes costs what the file costs: they become rare, and a new
+ * connection does not hurry them. */
+static void test_rounds_of_wrong_bytes_become_rare(void **state) {
+        struct node *n = *state;
+        n->servers[0].manner = WRONG_BYTES;
+        start_with(n, false);
+        fixture_run(n->f, has_tried_all, n);
+        unsigned requests = n->servers[0].requests;
+        artifact_fetch_hurry(n->fetch);
+        for (int i = 0; i < 10; i++)
+                fixture_turn(n->f);
+        assert_int_equal(n->servers[0].requests, requests);
+        expect_nothing(n);
+}
+
 static void test_wrong_mirror_then_a_right_one(void **state) {
         struct node *n = *state;
         n->servers[0].manner = WRONG_BYTES;
@@ -662,6 +682,7 @@ int main(void) {
                 TEST(test_damaged_pack_gives_way_to_the_whole),
                 TEST(test_damaged_index_gives_way_to_the_whole),
                 TEST(test_wrong_payload_is_never_shown),
+                TEST(test_rounds_of_wrong_bytes_become_rare),
                 TEST(test_wrong_mirror_then_a_right_one),
                 TEST(test_server_that_ignores_range),
                 TEST(test_resumes_where_it_broke_off),
