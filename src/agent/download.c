@@ -438,15 +438,18 @@ static bool choose_piece(struct download *d) {
 static void send_request(struct download *d) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(x_freep) char *range = NULL;
-        const char *headers[2] = {NULL, NULL};
+        const char *headers[3] = {NULL, NULL, NULL};
+        size_t n_headers = 0;
         struct http_request request = {
                 .url = d->place.url, .headers = headers, .on_data = on_data, .done = answered, .arg = d};
         if (d->at > 0 || d->asked_end != d->end || (d->end >= 0 && d->request.total != d->end)) {
                 range = d->asked_end >= 0
                                 ? str_format("Range: bytes=%" PRId64 "-%" PRId64, d->at, d->asked_end - 1)
                                 : str_format("Range: bytes=%" PRId64 "-", d->at);
-                headers[0] = range;
+                headers[n_headers++] = range;
         }
+        if (d->request.fresh)
+                headers[n_headers++] = "Cache-Control: no-cache";
         d->head_seen = d->enough = false;
         d->pass_over = 0;
         d->answer_error = 0;

@@ -38,6 +38,7 @@ struct download_request {
         int64_t total;     /* of the whole file; -1: not known */
         int64_t max_bytes; /* most that is taken when length is -1 and total not known */
         bool optional;
+        bool fresh;          /* what came before was wrong: caches on the way are asked to look again */
         size_t first_source; /* where the pass begins, counted around */
         bool range_only;     /* only this range is of use: a server that sends the whole is left */
         const struct download_limit *limit; /* may be NULL; outlives the download */

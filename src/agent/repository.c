@@ -41,6 +41,7 @@ struct repository {
         struct download *download;
         struct buf body;
         size_t first_source; /* one that failed is asked last the next time */
+        bool in_doubt;       /* what the last question brought was wrong: caches shall look again */
         bool searching;
         json_t *wanted; /* artifacts */
         size_t at;      /* in wanted; past its end: the revision */
@@ -323,6 +324,7 @@ static void fetch(struct repository *r, const struct tuf_need *need) {
                                      .total = -1,
                                      .max_bytes = (int64_t)need->max_bytes,
                                      .optional = need->optional,
+                                     .fresh = r->in_doubt,
                                      .first_source = r->first_source,
                                      .on_data = on_data,
                                      .done = on_file,
@@ -343,8 +345,10 @@ static void say_time(const struct repository *r, char *out, size_t size) {
 /* What TUF says of the metadata as a whole, with what helps. */
 static void end_with_metadata(struct repository *r, int error, const struct err *err) {
         char text[MESSAGE_MAX], time[128] = "";
-        /* A frozen or lying source: ask another one first the next time. */
+        /* A frozen or lying source, or one that a relay keeps the lie of: ask another one first the next
+         * time, and have caches look again. */
         r->first_source++;
+        r->in_doubt = true;
         if (error == -ETIMEDOUT)
                 say_time(r, time, sizeof(time));
         (void)snprintf(text, sizeof(text), "artifact repository: %s%s%s", err_message(err), *time ? "; " : "",
@@ -476,6 +480,7 @@ static int list_one(void *arg, const struct tuf_target *t) {
 
 static void refreshed(struct repository *r) {
         r->has_stored_root = true;
+        r->in_doubt = false;
         r->searching = true;
         if (r->each && !r->listing) {
                 r->listing = true;

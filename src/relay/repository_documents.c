@@ -15,6 +15,7 @@
 #include "relay/repository_cache.h"
 
 #define ABSENT_MS 5000        /* how long "there is none" is believed */
+#define DOUBT_EVERY_MS 10000  /* how often a node's word that something is wrong is followed */
 #define FRESH_MS 1000         /* somebody who wants it fresh gets what is no older than this */
 #define ROOTS_MISSED_MAX 1024 /* that a root is not there is remembered on the disk up to this version */
 #define NAME_BYTES_MAX ((size_t)4096)
@@ -36,7 +37,9 @@ struct document {
         int64_t version;
         char etag[ETAG_MAX]; /* as its source gave it, with quotes */
         unsigned etag_source;
-        bool missing;   /* the last word was that there is none */
+        bool missing; /* the last word was that there is none */
+        bool doubted; /* somebody found it wrong, who can tell: others are asked whether they have another */
+        msec_t doubted_at;
         msec_t read_at; /* mono, of the last word; 0: before the start of this program, or expired */
         struct list waiters;
         void *call;
@@ -232,7 +235,10 @@ static void work_take(void *arg) {
         if (d->result < 0)
                 return;
         sha256_hex(d->text, d->len, d->came);
-        if (d->came_version < d->version && !d->goes_back) {
+        if ((d->came_version < d->version && !d->goes_back) ||
+            (d->doubted && str_eq(d->came, d->sha256) &&
+             object_store_check(d->store, d->sha256, NULL) >=
+                     0)) { /* the same again: perhaps another has another */
                 d->result = -ESTALE;
                 return;
         }
@@ -284,6 +290,7 @@ static void taken(void *arg) {
         }
         repository_source_did_well(s, d->len);
         c->stats->verified++;
+        d->doubted = false;
         if (d->kept) {
                 d->read_at = repository_now(c);
                 repository_set_verified(c, d->sha256);
@@ -342,8 +349,10 @@ static void on_fetched(void *arg, const struct repository_result *r) {
 static void fetch(struct document *d) {
         struct repository_context *c = d->all->context;
         unsigned source = 0;
-        if (repository_sources_pick(&c->sources, d->named.immutable, d->tried | d->skipped, repository_now(c),
-                                    true, &source) < 0) {
+        bool anybody = d->named.immutable && !d->doubted; /* in doubt the server is asked first */
+        if (repository_sources_pick(&c->sources, anybody, d->tried | d->skipped, repository_now(c), true,
+                                    &source) < 0) {
+                d->doubted = false;
                 if (d->tried && repository_sources_are_sure(&c->sources, d->absent, d->tried) &&
                     !(d->named.immutable && d->sha256[0])) {
                         bool was = d->missing;
@@ -364,7 +373,8 @@ static void fetch(struct document *d) {
                 .source = source,
                 .path = d->path,
                 .first = -1,
-                .etag = d->sha256[0] && d->etag[0] && d->etag_source == source ? d->etag : NULL,
+                .etag = d->sha256[0] && d->etag[0] && d->etag_source == source && !d->doubted ? d->etag
+                                                                                              : NULL,
                 .limit = limit_of(d),
                 .done = on_fetched,
                 .arg = d,
@@ -376,6 +386,17 @@ static void fetch(struct document *d) {
 }
 
 /* ---- what is kept */
+
+/* Metadata and indexes that never change have no digest in their names, and whether they are signed or right
+ * only a node can tell: a mirror's lie would stay for ever. So a node's word is taken, now and then. */
+static bool take_doubt(struct document *d, bool fresh) {
+        msec_t now = repository_now(d->all->context);
+        if (!fresh || !d->named.immutable || !d->sha256[0] ||
+            (d->doubted_at && now - d->doubted_at < DOUBT_EVERY_MS))
+                return false;
+        d->doubted_at = now;
+        return d->doubted = true;
+}
 
 static void work_check(void *arg) {
         struct document *d = arg;
@@ -460,6 +481,10 @@ void repository_documents_get(struct repository_documents *all, const struct edg
         list_append(&d->waiters, &w->link);
         if (d->call || d->busy) {
                 all->context->stats->coalesced++;
+                return;
+        }
+        if (!q->only_if_cached && take_doubt(d, q->fresh)) {
+                begin_fetch(d);
                 return;
         }
         if (is_current(d, q->fresh) || q->only_if_cached) {

@@ -60,6 +60,12 @@ static void answer(struct asked *a) {
                 r.status = 200;
                 r.body = text;
                 r.body_len = strlen(text);
+        } else if (str_eq(a->path, "metadata/7.snapshot.json")) {
+                snprintf(text, sizeof(text), "{\"signed\":{\"version\":7%s},\"signatures\":[]}",
+                         f->forges[s] ? ",\"forged\":1" : "");
+                r.status = 200;
+                r.body = text;
+                r.body_len = strlen(text);
         } else if (f->none[s] || !str_eq(a->path, f->path)) {
                 r.status = s == 2 ? 504 : 404;
         } else {
@@ -381,6 +387,28 @@ static void test_a_version_that_is_too_high_does_not_stay(void **state) {
         assert_int_equal(f->read, lie - 9);
 }
 
+/* What never changes and has no digest in its name: a mirror's lie is kept until a node says that it is one.
+ */
+static void test_a_lie_that_only_a_node_can_tell(void **state) {
+        struct fixture *f = *state;
+        f->none[2] = f->down[2] = true;
+        f->forges[1] = true;
+        ask_for(f, "metadata/7.snapshot.json", NULL, false, false);
+        until_answers(f, 1);
+        int64_t lie = f->read;
+        ask_for(f, "metadata/7.snapshot.json", NULL, true, false);
+        until_answers(f, 2);
+        assert_true(f->read < lie);
+        int64_t truth = f->read;
+        int asked = f->asked[0] + f->asked[1];
+        /* It is the same for everybody from then on, and not asked for at every word. */
+        ask_for(f, "metadata/7.snapshot.json", NULL, true, false);
+        ask_for(f, "metadata/7.snapshot.json", NULL, false, false);
+        until_answers(f, 4);
+        assert_int_equal(f->read, truth);
+        assert_int_equal(f->asked[0] + f->asked[1], asked);
+}
+
 /* A target is its digest; what stands before it in the path anybody can make up. */
 static void test_nobody_hides_a_file_behind_a_path_of_his_own(void **state) {
         struct fixture *f = *state;
@@ -451,6 +479,7 @@ int main(void) {
                 TEST(test_a_pack_comes_in_parts),
                 TEST(test_documents_grow_old_and_never_younger),
                 TEST(test_a_version_that_is_too_high_does_not_stay),
+                TEST(test_a_lie_that_only_a_node_can_tell),
                 TEST(test_nobody_hides_a_file_behind_a_path_of_his_own),
                 TEST(test_two_paths_at_once),
                 TEST(test_what_is_larger_than_the_cache_passes_through),
