@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "repo/delta_coder_mix.h"
 
@@ -24,6 +25,7 @@ struct byte_model {
 
 struct delta_content {
         struct delta_logistic l;
+        delta_bit *tables;
         struct byte_model literal, miss;
         uint64_t before; /* the bytes before, the nearest lowest */
 
@@ -41,38 +43,35 @@ struct delta_content {
         uint8_t last_old, last_new;
 };
 
-static int new_table(delta_bit **ret, unsigned bits, delta_bit value) {
-        size_t n = (size_t)1 << bits;
-        delta_bit *table = aligned_alloc(64, n * sizeof(*table));
-        if (!table)
+/* Learnt bits lie together: reads jump about, and one large page spares most of the translation. */
+static int make_tables(struct delta_content *m, unsigned bits) {
+        const size_t large = (size_t)2 << 20;
+        size_t literal = (size_t)1 << bits, miss = literal / 2, flag = (size_t)1 << FLAG_BITS;
+        size_t size = CONTEXTS * (literal + miss + flag) * sizeof(delta_bit);
+        delta_bit *at = m->tables = aligned_alloc(large, (size + large - 1) / large * large);
+        if (!at)
                 return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
-                table[i] = value;
-        *ret = table;
+        if (size > large / 2)
+                (void)madvise(at, size, MADV_HUGEPAGE);
+        m->literal.bits = bits;
+        m->miss.bits = bits - 1;
+        for (unsigned i = 0; i < CONTEXTS; i++) {
+                delta_bits_init(m->literal.table[i] = at, literal);
+                delta_bits_init(m->miss.table[i] = at + literal, miss);
+                m->flags[i] = at + literal + miss;
+                for (size_t k = 0; k < flag; k++)
+                        m->flags[i][k] = (delta_bit)1 << 29;
+                at += literal + miss + flag;
+        }
         return 0;
-}
-
-static int byte_model_init(struct byte_model *b, unsigned bits) {
-        int r = 0;
-        b->bits = bits;
-        for (unsigned i = 0; i < CONTEXTS && r == 0; i++)
-                r = new_table(&b->table[i], bits, DELTA_BIT_INIT);
-        return r < 0 ? r : delta_mixer_init(&b->mixer, DELTA_KINDS * 2 * 256);
-}
-
-static void byte_model_done(struct byte_model *b) {
-        for (unsigned i = 0; i < CONTEXTS; i++)
-                free(b->table[i]);
-        delta_mixer_done(&b->mixer);
 }
 
 struct delta_content *delta_content_free(struct delta_content *m) {
         if (!m)
                 return NULL;
-        byte_model_done(&m->literal);
-        byte_model_done(&m->miss);
-        for (unsigned i = 0; i < CONTEXTS; i++)
-                free(m->flags[i]);
+        free(m->tables);
+        delta_mixer_done(&m->literal.mixer);
+        delta_mixer_done(&m->miss.mixer);
         delta_mixer_done(&m->flag_mixer);
         free(m->history);
         free(m->match_index);
@@ -87,12 +86,11 @@ int delta_content_new(unsigned bits, struct delta_content **ret) {
         delta_logistic_init(&m->l);
         m->history = calloc(1, HISTORY_SIZE);
         m->match_index = calloc((size_t)1 << MATCH_BITS, sizeof(uint32_t));
-        if (!m->history || !m->match_index || byte_model_init(&m->literal, bits) < 0 ||
-            byte_model_init(&m->miss, bits - 1) < 0 || delta_mixer_init(&m->flag_mixer, DELTA_KINDS * 8) < 0)
+        if (!m->history || !m->match_index || make_tables(m, bits) < 0 ||
+            delta_mixer_init(&m->literal.mixer, DELTA_KINDS * 2 * 256) < 0 ||
+            delta_mixer_init(&m->miss.mixer, DELTA_KINDS * 2 * 256) < 0 ||
+            delta_mixer_init(&m->flag_mixer, DELTA_KINDS * 8) < 0)
                 return -ENOMEM;
-        for (unsigned i = 0; i < CONTEXTS; i++)
-                if (new_table(&m->flags[i], FLAG_BITS, (delta_bit)1 << 29) < 0)
-                        return -ENOMEM;
         delta_bits_init(&m->match_right[0][0], DELTA_KINDS * TRUSTS);
         delta_bits_init(&m->shift_right[0][0], DELTA_KINDS * 8);
         delta_bits_init(&m->group_clean[0][0], DELTA_KINDS * 8);

@@ -6,8 +6,8 @@
 
 #include "repo/delta_coder.h"
 
-#define DELTA_CONTENT_MEMORY (9u << 20) /* at most, with 2^18 learnt bits */
-#define DELTA_CONTENT_BITS 18u          /* of the program */
+#define DELTA_CONTENT_MEMORY (6u << 20) /* at most, with 2^16 learnt bits */
+#define DELTA_CONTENT_BITS 16u          /* of the program */
 #define DELTA_KINDS 32                  /* kinds of content */
 
 struct delta_content;

@@ -53,10 +53,11 @@ static unsigned distance_code(unsigned distance) {
         return bits * 2 + (d >> (bits - 1) & 1);
 }
 static unsigned length_code(unsigned length) {
-        unsigned code = 28;
-        while (length_base[code] > length)
-                code--;
-        return code;
+        unsigned v = length - MATCH_MIN;
+        if (v < 8 || length == MATCH_MAX)
+                return v < 8 ? v : 28;
+        unsigned bits = 31u - (unsigned)__builtin_clz(v);
+        return bits * 4 - 4 + (v >> (bits - 2) & 3);
 }
 
 struct symbol {
@@ -416,7 +417,8 @@ static unsigned longest_match(const struct deflate *d, const struct effort *e, u
         const uint8_t *scan = d->p + d->at;
         do {
                 const uint8_t *match = d->p + from;
-                if (best < max && match[best] == scan[best] && match[0] == scan[0] && match[1] == scan[1]) {
+                if (best < max && match[best] == scan[best] && match[best - 1] == scan[best - 1] &&
+                    match[0] == scan[0] && match[1] == scan[1]) {
                         unsigned length = 2;
                         while (length < max && match[length] == scan[length])
                                 length++;
