@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "../kernel.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -333,6 +334,7 @@ static void test_walk_has_a_bottom(void **state) {
 }
 
 int main(void) {
+        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_read_limits, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_read_does_not_wait_for_a_fifo, setup, teardown),
