@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "../kernel.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -709,6 +710,7 @@ static void test_tree_diff(void **state) {
 }
 
 int main(void) {
+        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_tree_goes_round),
                 cmocka_unit_test(test_the_same_tree_gives_the_same_bytes),
