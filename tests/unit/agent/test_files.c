@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../kernel.h"
 #include "base/str.h"
 #include "fixture.h"
 
@@ -338,6 +339,7 @@ static void removal_needs_the_record_only(void **state) {
 }
 
 int main(void) {
+        skip_all_without_openat2();
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 T(puts_files_in_place),
