@@ -144,6 +144,8 @@ static int copy(struct export *e, const char *path, const char *sha256, int64_t 
         char found[SHA256_HEX_SIZE];
         if (!temporary)
                 return err_set(err, ENOMEM, "out of memory");
+        if (!path_is_beneath(path)) /* names of others: of targets, of roles */
+                return err_set(err, EINVAL, "the repository lists '%s', which leads out of its folder", path);
         int r = make_parents(to, err);
         if (r < 0)
                 return r;
@@ -258,7 +260,8 @@ static int save(struct export *e, const char *folder, const char *name, const ch
         if (!to)
                 return err_set(err, ENOMEM, "out of memory");
         int r = make_parents(to, err);
-        return r < 0 ? r : file_write_atomic(to, data, len, 0644, err);
+        /* Variables and files of nodes may be secrets; who imports them is root. */
+        return r < 0 ? r : file_write_atomic(to, data, len, 0600, err);
 }
 
 static int save_object(struct export *e, const char *sha256, char **ret, size_t *ret_len, struct err **err) {
@@ -320,6 +323,8 @@ static int take_node(struct export *e, const char *name, struct err **err) {
         _cleanup_json_ json_t *document = NULL, *node = NULL;
         if (!path || !about || !file)
                 return err_set(err, ENOMEM, "out of memory");
+        if (!name_is_dns_label(name)) /* it becomes the name of a file here, and came from the server */
+                return err_set(err, EINVAL, "the server calls a node \"%s\", which is no name", name);
         int r = api_call(e->api, "GET", about, NULL, &node, err);
         if (r >= 0)
                 r = api_call(e->api, "GET", path, NULL, &document, err);

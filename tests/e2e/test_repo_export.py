@@ -76,6 +76,9 @@ def test_a_folder_holds_all_that_a_node_needs(site, tmp_path):
     assignment = json.loads((out / "assignments/n.json").read_text())
     assert assignment["signed"]["node"] == "n" and assignment["signatures"]
     revision = assignment["signed"]["revision"]["sha256"]
+    # What is one node's alone is not for everybody on the machine that exports.
+    for secret in ("assignments/n.json", f"objects/sha256/{revision}"):
+        assert (out / secret).stat().st_mode & 0o077 == 0
     assert digest(out / "objects/sha256" / revision) == revision
     assert (out / "metadata/timestamp.json").read_text() == (lab.repo.public / "metadata/timestamp.json").read_text()
     assert not list(out.rglob("*.part"))
