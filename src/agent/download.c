@@ -380,7 +380,7 @@ static void answered(void *arg, const struct http_result *r) {
 
 static void read_local(struct download *d) {
         char text[DOWNLOAD_MESSAGE_MAX];
-        struct stat st;
+        struct stat st = {0};
         _cleanup_(x_closep) int fd = root_dir_openat(d->place.folder, d->path, O_RDONLY | O_NONBLOCK, 0);
         _cleanup_(x_freep) char *piece = malloc(DOWNLOAD_LOCAL_PIECE);
         int error = fd;
