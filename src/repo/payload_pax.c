@@ -83,7 +83,7 @@ bool pax_path_is_valid(const char *path) {
 
 const char *pax_shown(const char *path, char out[256]) {
         size_t i = 0;
-        for (; path[i] && i < 252; i++)
+        for (; i < 252 && path[i]; i++)
                 out[i] = (unsigned char)path[i] < 0x20 || path[i] == 0x7f ? '?' : path[i];
         if (path[i]) {
                 memcpy(out + i, "...", 4);
