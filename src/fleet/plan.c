@@ -196,12 +196,13 @@ static const struct app_spec *find_app(const struct revision *r, const char *nam
 
 static int plan_app(struct maker *m, struct plan_fleet *f, const struct app_spec *before,
                     const struct app_spec *after) {
+        const struct app_spec *either = after ? after : before;
         struct plan_app app = {
                 .action = !before  ? PLAN_CREATE
                           : !after ? PLAN_REMOVE
                                    : PLAN_CHANGE,
-                .name = arena_strdup(m->arena, after ? after->name : before->name),
-                .driver = app_driver_name(after ? after->driver : before->driver),
+                .name = arena_strdup(m->arena, either->name),
+                .driver = app_driver_name(either->driver),
         };
 
         if (!app.name)
