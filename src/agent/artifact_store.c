@@ -528,6 +528,7 @@ static int unpack_tree(const struct artifact_store *s, const struct artifact *a,
         if (!path || !fresh)
                 return err_set_errno(err, ENOMEM, "%s:%s", a->name, a->version);
         if ((r = path_remove(fresh, err)) < 0 || (r = dir_make(fresh, 0755, err)) < 0 ||
+            (r = chmod(fresh, 0755) < 0 ? err_set_errno(err, errno, "%s", fresh) : 0) < 0 || /* umask */
             (r = root_dir_open(fresh, &into, err)) < 0)
                 return r;
         r = payload_unpack_tree(payload, into, &options, err);
@@ -551,6 +552,8 @@ static int link_file(const struct artifact_store *s, const struct artifact *a, i
         int r = dir_make(folder, 0755, err);
         if (r < 0)
                 return r;
+        if (chmod(folder, 0755) < 0) /* whatever the umask left of it: its app may be another user's */
+                return err_set_errno(err, errno, "%s", folder);
         (void)unlink(place);
         if (fstat(payload, &st) < 0 || fchmod(payload, (st.st_mode & 07777) | 0444 | (a->mode & 0111)) < 0 ||
             link(source, place) < 0)

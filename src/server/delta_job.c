@@ -123,7 +123,7 @@ static int make(const struct delta_job *job, const char *temporary, int64_t *ret
         int r = delta_make(&o, NULL, err);
         if (r < 0)
                 return r;
-        if (fstat(fd, &st) < 0 || fsync(fd) < 0)
+        if (fchmod(fd, 0644) < 0 || fstat(fd, &st) < 0 || fsync(fd) < 0)
                 return err_set_errno(err, errno, "write %s", temporary);
         if (st.st_size >= to_length)
                 return err_set(err, EFBIG, "the delta is no smaller than the target");
@@ -134,6 +134,18 @@ static int make(const struct delta_job *job, const char *temporary, int64_t *ret
         return 0;
 }
 
+/* What is made here is for whoever serves the folder, another user often, whatever the server's umask (its
+ * unit has 0077) leaves of a mode. From the delta's own folder up to `deltas`. */
+static int make_public_folders(const char *parent, struct err **err) {
+        _cleanup_(x_freep) char *path = copy_text(parent);
+        int r = dir_make(parent, 0755, err);
+        for (int i = 0; r == 0 && i < 3; i++) {
+                (void)chmod(path, 0755); /* one that was there may be somebody else's, who has seen to it */
+                *strrchr(path, '/') = '\0';
+        }
+        return r;
+}
+
 int delta_job_run(const struct delta_job *job, int64_t *ret_length, struct err **err) {
         _cleanup_(x_freep) char *path =
                 below(job->folder, repository_delta(job->to_sha256, job->from_sha256));
@@ -142,7 +154,7 @@ int delta_job_run(const struct delta_job *job, int64_t *ret_length, struct err *
         char sha256[SHA256_HEX_SIZE];
         *strrchr(parent, '/') = '\0';
         int64_t length = 0;
-        int r = dir_make(parent, 0755, err);
+        int r = make_public_folders(parent, err);
         if (r == 0)
                 r = make(job, temporary, &length, sha256, err);
         if (r == 0 && rename(temporary, path) < 0)

@@ -129,6 +129,18 @@ static void test_a_file_is_kept_by_its_name_and_mode(void **state) {
         assert_true(artifact_store_is_ready(n->store, again));
 }
 
+/* Apps of other users come through the folders, whatever the umask of who started the agent. */
+static void test_umask_shuts_nobody_out(void **state) {
+        struct node *n = *state;
+        mode_t before = umask(0077);
+        _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_FILE, "#!/bin/sh\n", 10);
+        (void)umask(before);
+        _cleanup_(x_freep) char *folder = artifact_store_folder(n->store, m.a);
+        struct stat st;
+        assert_int_equal(stat(folder, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0755);
+}
+
 static void test_wrong_bytes_are_not_kept(void **state) {
         struct node *n = *state;
         _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_IMAGE, "right", 5);
@@ -261,6 +273,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_budgets_as_people_write_them),
                 TEST(test_a_file_is_kept_by_its_name_and_mode),
+                TEST(test_umask_shuts_nobody_out),
                 TEST(test_wrong_bytes_are_not_kept),
                 TEST(test_a_tree_is_unpacked_checked_and_put_back),
                 TEST(test_budget_removes_the_oldest_and_never_what_is_held),

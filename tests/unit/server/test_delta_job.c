@@ -117,6 +117,27 @@ static void a_delta_is_made_and_listed(void **state) {
         json_decref(j);
 }
 
+/* The server's unit has the umask 0077, and another user serves the folder. */
+static void what_is_made_can_be_served_by_another_user(void **state) {
+        const struct folder *f = *state;
+        int64_t length = 0;
+        _cleanup_(x_freep) char *below = must(repository_delta(f->new, f->old)),
+                                *path = must(path_join(f->path, below));
+        struct stat st;
+        mode_t before = umask(0077);
+        int r = run(f, NULL, &length, NULL);
+        (void)umask(before);
+        assert_int_equal(r, 0);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0644);
+        for (int i = 0; i < 3; i++) {
+                *strrchr(path, '/') = '\0';
+                assert_int_equal(stat(path, &st), 0);
+                assert_int_equal(st.st_mode & 07777, 0755);
+        }
+        assert_true(str_has_suffix(path, "/deltas"));
+}
+
 static void a_list_of_others_is_kept_and_a_damaged_one_replaced(void **state) {
         const struct folder *f = *state;
         int64_t length = 0;
@@ -161,6 +182,7 @@ static void what_fails_leaves_nothing(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_delta_is_made_and_listed, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_is_made_can_be_served_by_another_user, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_list_of_others_is_kept_and_a_damaged_one_replaced, setup,
                                                 teardown),
                 cmocka_unit_test_setup_teardown(what_fails_leaves_nothing, setup, teardown),
