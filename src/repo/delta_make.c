@@ -299,7 +299,7 @@ static int code(struct maker *m, struct err **err) {
                 .write_raw = write_raw,
                 .read_target = read_target,
                 .cost = cost,
-                .tables_coder = c + 1,
+                .tables_coder = c ? c + 1 : NULL,
         };
         m->raw = tmpfile();
         m->parts_left = calloc(m->new_image.extents.n_files + 1, sizeof(*m->parts_left));
