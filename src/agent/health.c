@@ -87,7 +87,7 @@ static void result(struct check *c, bool success, const char *message) {
         if (success)
                 c->message[0] = '\0';
         else
-                (void)snprintf(c->message, sizeof(c->message), "%s", message);
+                (void)snprintf(c->message, sizeof(c->message), "%s", message ? message : "failed");
         loop_timer_set(c->next, health_count_step(&c->count, c->spec, success, now - h->started_at));
         h->changed(h->arg);
 }
