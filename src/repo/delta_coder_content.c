@@ -137,25 +137,31 @@ static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct
 
 /* ---- New bytes */
 
-static void match_update(struct delta_content *m, uint8_t byte) {
+static uint32_t *match_slot(const struct delta_content *m) {
+        return &m->match_index[delta_mix_hash(m->before & 0xffffffffffull) >> (32 - MATCH_BITS)];
+}
+
+/* slot: that of the five bytes before this one. It was asked for a byte earlier, so that memory had time. */
+static void match_update(struct delta_content *m, uint32_t *slot, uint8_t byte) {
+        uint32_t at = m->written++, place = *slot;
         if (m->match_length && m->history[m->match_at % HISTORY_SIZE] == byte) {
                 m->match_at++;
                 if (m->match_length < 65535)
                         m->match_length++;
         } else
                 m->match_length = 0;
-        m->history[m->written++ % HISTORY_SIZE] = byte;
-        uint32_t hash = delta_mix_hash(m->before & 0xffffffffffull) >> (32 - MATCH_BITS);
-        if (!m->match_length && m->match_index[hash]) {
-                m->match_at = m->match_index[hash];
-                uint32_t n = 0;
-                while (n < 32 && n + 1 < m->written && m->written - m->match_at + n < HISTORY_SIZE - 1 &&
-                       m->history[(m->match_at - n - 1) % HISTORY_SIZE] ==
-                               m->history[(m->written - n - 1) % HISTORY_SIZE])
+        m->history[at % HISTORY_SIZE] = byte;
+        if (!m->match_length && place && m->history[place % HISTORY_SIZE] == byte) {
+                uint32_t n = 1;
+                while (n < 32 && n <= place && at - place + n < HISTORY_SIZE &&
+                       m->history[(place - n) % HISTORY_SIZE] == m->history[(at - n) % HISTORY_SIZE])
                         n++;
-                m->match_length = n >= MATCH_MIN ? n : 0;
+                if (n >= MATCH_MIN && at - place < HISTORY_SIZE - 1) {
+                        m->match_at = place + 1;
+                        m->match_length = n;
+                }
         }
-        m->match_index[hash] = m->written;
+        *slot = at;
 }
 
 static unsigned match_trust(const struct delta_content *m) {
@@ -185,15 +191,20 @@ static uint8_t code_literal(struct delta_content *m, struct delta_coder *c, unsi
 
 void delta_content_literal(struct delta_content *m, struct delta_coder *c, unsigned kind, int64_t at,
                            uint8_t *p, size_t n) {
+        uint32_t *slot = match_slot(m);
         kind %= DELTA_KINDS;
         for (size_t i = 0; i < n; i++, at++) {
+                __builtin_prefetch(&m->history[*slot % HISTORY_SIZE]);
                 if (c->failed) { /* what is left would be noise: it takes long and is thrown away */
                         memset(p + i, 0, c->decoding ? n - i : 0);
                         return;
                 }
                 p[i] = code_literal(m, c, kind, at, p[i]);
                 m->before = m->before << 8 | p[i];
-                match_update(m, p[i]);
+                uint32_t *next = match_slot(m);
+                __builtin_prefetch(next);
+                match_update(m, slot, p[i]);
+                slot = next;
         }
 }
 
