@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "agent/artifact_fetch_work.h"
+#include "agent/range_window.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -26,7 +27,7 @@
 #define FETCH_ROUND_BYTES ((int64_t)64 << 10)
 #define FETCH_LIST_MAX ((size_t)256 << 10)
 #define FETCH_DELTAS_MAX 256
-#define FETCH_RANGE ((int64_t)1 << 20)
+#define FETCH_RANGE ((int64_t)128 << 10) /* what a kill may lose; several are under way */
 /* Answers of this way that were wrong before it is given up. */
 #define FETCH_WRONG_MAX 3
 /* What an index comes to, before it was fetched: 19 bytes for a chunk of some 5 KiB. */
@@ -54,12 +55,15 @@ struct artifact_fetch {
         size_t first_source;
 
         bool listed, index_asked, has_index;
-        struct buf body; /* list of deltas, or a range of the pack */
+        struct buf body; /* list of deltas */
         int file;        /* what is being fetched goes there */
         struct delta_offer *deltas;
         size_t n_deltas;
         const struct delta_offer *delta; /* chosen */
         struct chunk_work *chunks;
+        struct range_window *ranges; /* of the pack, under way */
+        char *feed;                  /* the range that came, for the worker */
+        size_t n_feed;
 
         struct fetch_plan plan;
         unsigned failed_ways, wrong, turns;
@@ -104,7 +108,14 @@ static void soon(struct artifact_fetch *f) {
         loop_timer_set(f->timer, 0);
 }
 
+/* What is under way was asked for behind a range that did not come as it should: it is asked for anew. */
+static void drop_ranges(struct artifact_fetch *f) {
+        if (f->ranges)
+                f->fetched += range_window_drop(f->ranges);
+}
+
 static void drop_chunks(struct artifact_fetch *f) {
+        drop_ranges(f);
         f->chunks = chunk_work_free(f->chunks);
 }
 
@@ -261,6 +272,7 @@ static enum fetch_way way_of_job(enum fetch_job_kind kind) {
 
 static void job_failed(struct artifact_fetch *f, enum fetch_job_kind kind, int error, const struct err *err) {
         enum fetch_way way = way_of_job(kind);
+        drop_ranges(f);
         if (is_full(error)) {
                 disk_full(f, err_message(err));
                 return;
@@ -542,7 +554,8 @@ static void fill_chunks(struct artifact_fetch *f, struct fetch_job *j) {
 
 static void fill_feed(struct artifact_fetch *f, struct fetch_job *j) {
         j->chunks = TAKE_PTR(f->chunks);
-        j->bytes = buf_take(&f->body, &j->n_bytes);
+        j->bytes = TAKE_PTR(f->feed);
+        j->n_bytes = f->n_feed;
 }
 
 static void fill_seeds(struct artifact_fetch *f, struct fetch_job *j) {
@@ -614,41 +627,62 @@ static void fetch_whole(struct artifact_fetch *f) {
         start_download(f, &q, FETCH_WHOLE);
 }
 
-static void range_done(void *arg, const struct download_result *r) {
+/* The first range under way, when it has ended and the worker is free for it. */
+static void take_range(void *arg) {
         struct artifact_fetch *f = arg;
-        end_download(f, r);
-        if (f->body.len > 0) { /* also what came before it broke off */
-                if (r->error < 0 && r->error != -EOPNOTSUPP)
+        struct range_result r;
+        if (f->job || !f->chunks || !range_window_take(f->ranges, &r))
+                return;
+        count_bytes(f, r.wire);
+        if (r.error < 0)
+                drop_ranges(f);
+        if (r.n > 0) { /* also what came before it broke off */
+                if (r.error < 0 && r.error != -EOPNOTSUPP)
                         f->turns++;
+                free(f->feed);
+                f->feed = r.bytes;
+                f->n_feed = r.n;
                 start_job(f, FETCH_JOB_FEED_CHUNKS, fill_feed);
-                return;
-        }
-        if (r->error < 0) {
+        } else if (r.error < 0) {
+                const struct download_result result = {
+                        .error = r.error, .message = r.message, .retry_after_ms = r.retry_after_ms};
                 drop_chunks(f);
-                download_failed(f, FETCH_CHUNKS, r);
-                return;
+                download_failed(f, FETCH_CHUNKS, &result);
+        } else {
+                soon(f);
         }
-        soon(f);
+}
+
+/* As many ranges as the window holds, so that no round trip is waited for. */
+static int ask_ranges(struct artifact_fetch *f, struct err **err) {
+        _cleanup_(x_freep) char *path = repository_chunk_pack(f->artifact->sha256);
+        int64_t offset, length;
+        int r = path ? 0 : -ENOMEM;
+        if (r == 0 && !f->ranges)
+                r = range_window_new(f->host.sources, f->host.limit, take_range, f, &f->ranges);
+        while (r == 0 && range_window_has_room(f->ranges)) {
+                bool more = range_window_is_empty(f->ranges)
+                                    ? chunk_fetch_next(f->chunks->fetch, FETCH_RANGE, &offset, &length)
+                                    : chunk_fetch_ahead(f->chunks->fetch, FETCH_RANGE, &offset, &length);
+                if (!more)
+                        break;
+                r = range_window_ask(f->ranges, path, offset, length, f->chunks->index->pack_length,
+                                     f->first_source, err);
+        }
+        return r;
 }
 
 static void fetch_chunks(struct artifact_fetch *f) {
-        int64_t offset, length;
-        if (!chunk_fetch_next(f->chunks->fetch, FETCH_RANGE, &offset, &length)) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        if (ask_ranges(f, &err) < 0) {
+                drop_ranges(f);
+                wait_and_retry(f, -1, err ? err_message(err) : "out of memory");
+        } else if (range_window_is_empty(f->ranges)) {
                 set_state(f, ARTIFACT_FETCH_APPLYING);
                 start_job(f, FETCH_JOB_FINISH_CHUNKS, fill_chunks);
-                return;
+        } else {
+                take_range(f);
         }
-        _cleanup_(x_freep) char *path = repository_chunk_pack(f->artifact->sha256);
-        struct download_request q = {.path = path,
-                                     .offset = offset,
-                                     .length = length,
-                                     .total = f->chunks->index->pack_length,
-                                     .range_only = true,
-                                     .on_data = keep_body,
-                                     .done = range_done};
-        buf_done(&f->body);
-        f->body = (struct buf){.limit = (size_t)length + 1};
-        start_download(f, &q, FETCH_CHUNKS);
 }
 
 static void refused(struct artifact_fetch *f) {
@@ -793,6 +827,8 @@ struct artifact_fetch *artifact_fetch_free(struct artifact_fetch *f) {
         if (f->timer)
                 loop_timer_free(f->timer);
         drop_chunks(f);
+        range_window_free(f->ranges);
+        free(f->feed);
         x_closep(&f->file);
         buf_done(&f->body);
         artifact_free(f->artifact);
@@ -804,7 +840,7 @@ struct artifact_fetch *artifact_fetch_free(struct artifact_fetch *f) {
 
 void artifact_fetch_hurry(struct artifact_fetch *f) {
         /* After whole rounds of wrong bytes a new connection is no reason to have them all again. */
-        if (f->download || f->job || f->wasted_rounds > 0)
+        if (f->download || f->job || (f->ranges && !range_window_is_empty(f->ranges)) || f->wasted_rounds > 0)
                 return;
         backoff_reset(&f->backoff);
         soon(f);
