@@ -19,13 +19,14 @@ PREFIX = "/edge/v1/repository/"
 
 
 class Folder:
-    """A published folder; what relays do not judge, signatures, is left out."""
+    """A published folder; what relays do not judge, signatures, is left out. Not so of the root, which the server
+    hands to nodes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, root):
         self.folder = pathlib.Path(folder)
         self.random = random.Random(7)
         self.version = 0
-        self.write("metadata/1.root.json", self.metadata("root", 1))
+        self.write("metadata/1.root.json", root)
         self.publish()
 
     def write(self, path, data):
@@ -64,7 +65,10 @@ class Folder:
 
 @pytest.fixture
 def folder(lab):
-    return Folder(lab.folder / "published")
+    signed = lab.folder / "signed"
+    lab.cli("repo", "init", "--development", signed)
+    lab.cli("repo", "publish", "--repository", signed)
+    return Folder(lab.folder / "published", (signed / "public/metadata/1.root.json").read_bytes())
 
 
 @pytest.fixture
