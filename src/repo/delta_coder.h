@@ -38,33 +38,50 @@ int delta_coder_finish(struct delta_coder *c);
 uint32_t delta_coder_unit(struct delta_coder *c); /* next 16 bits; for delta_coder_bit() */
 void delta_coder_shift(struct delta_coder *c);
 
+/* What a bit changes when it is read, for loops that hold it in registers. */
+struct delta_reading {
+        uint64_t range, code;
+};
+static inline unsigned delta_coder_read_bit(struct delta_coder *c, struct delta_reading *r,
+                                            uint32_t probability) {
+        uint64_t bound = (r->range >> 16) * probability;
+        unsigned bit = r->code < bound;
+        if (bit)
+                r->range = bound;
+        else {
+                r->code -= bound;
+                r->range -= bound;
+        }
+        while (r->range < (1ull << 32)) {
+                r->range <<= 16;
+                r->code = r->code << 16 | delta_coder_unit(c);
+        }
+        return bit;
+}
+static inline void delta_coder_write_bit(struct delta_coder *c, uint32_t probability, unsigned bit) {
+        uint64_t bound = (c->range >> 16) * probability;
+        if (bit)
+                c->range = bound;
+        else {
+                c->low += bound;
+                c->range -= bound;
+        }
+        while (c->range < (1ull << 32)) {
+                c->range <<= 16;
+                delta_coder_shift(c);
+        }
+}
+
 /* One bit, probability of 1 in 1/65536, 1 to 65535. */
 static inline unsigned delta_coder_bit(struct delta_coder *c, uint32_t probability, unsigned bit) {
-        uint64_t bound = (c->range >> 16) * probability;
-        if (c->decoding) {
-                bit = c->code < bound;
-                if (bit)
-                        c->range = bound;
-                else {
-                        c->code -= bound;
-                        c->range -= bound;
-                }
-                while (c->range < (1ull << 32)) {
-                        c->range <<= 16;
-                        c->code = c->code << 16 | delta_coder_unit(c);
-                }
-        } else {
-                if (bit)
-                        c->range = bound;
-                else {
-                        c->low += bound;
-                        c->range -= bound;
-                }
-                while (c->range < (1ull << 32)) {
-                        c->range <<= 16;
-                        delta_coder_shift(c);
-                }
+        if (!c->decoding) {
+                delta_coder_write_bit(c, probability, bit);
+                return bit;
         }
+        struct delta_reading r = {c->range, c->code};
+        bit = delta_coder_read_bit(c, &r, probability);
+        c->range = r.range;
+        c->code = r.code;
         return bit;
 }
 

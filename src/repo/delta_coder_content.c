@@ -115,8 +115,9 @@ static inline delta_bit *line_of(const struct byte_model *b, unsigned i, uint32_
 }
 
 /* hash: of the contexts; set: of 2 * DELTA_KINDS, chooses the mixer's weights. */
-static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct byte_model *b,
-                          const uint32_t hash[CONTEXTS], unsigned set, unsigned value) {
+static inline unsigned code_bits(struct delta_content *m, struct delta_coder *c, struct delta_reading *r,
+                                 struct byte_model *b, const uint32_t hash[CONTEXTS], unsigned set,
+                                 unsigned value) {
         delta_bit *lines[CONTEXTS];
         unsigned node = 1;
         for (unsigned half = 0; half < 2; half++) {
@@ -126,13 +127,24 @@ static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct
                         unsigned shift = 7 - half * 4 - i;
                         delta_bit *const bits[CONTEXTS] = {lines[0] + in_half, lines[1] + in_half,
                                                            lines[2] + in_half};
-                        unsigned bit = delta_mixer_code(&b->mixer, &m->l, c, set << 8 | node, bits,
+                        unsigned bit = delta_mixer_code(&b->mixer, &m->l, c, r, set << 8 | node, bits,
                                                         value >> shift & 1);
                         node = node << 1 | bit;
                         in_half = in_half << 1 | bit;
                 }
         }
         return node & 255;
+}
+
+static unsigned code_byte(struct delta_content *m, struct delta_coder *c, struct byte_model *b,
+                          const uint32_t hash[CONTEXTS], unsigned set, unsigned value) {
+        if (!c->decoding)
+                return code_bits(m, c, NULL, b, hash, set, value);
+        struct delta_reading r = {c->range, c->code};
+        value = code_bits(m, c, &r, b, hash, set, 0);
+        c->range = r.range;
+        c->code = r.code;
+        return value;
 }
 
 /* ---- New bytes */
@@ -223,7 +235,7 @@ static bool code_flag(struct delta_content *m, struct delta_coder *c, unsigned k
         delta_bit *const bits[CONTEXTS] = {&m->flags[0][hash[0] >> (32 - FLAG_BITS)],
                                            &m->flags[1][hash[1] >> (32 - FLAG_BITS)],
                                            &m->flags[2][hash[2] >> (32 - FLAG_BITS)]};
-        unsigned bit = delta_mixer_code(&m->flag_mixer, &m->l, c, kind * 8 + (past & 7), bits, miss);
+        unsigned bit = delta_mixer_code(&m->flag_mixer, &m->l, c, NULL, kind * 8 + (past & 7), bits, miss);
         m->misses = past << 1 | bit;
         return bit;
 }

@@ -409,27 +409,49 @@ static uint32_t insert(struct deflate *d, size_t at) {
         return found;
 }
 
+static inline uint16_t load16(const uint8_t *p) {
+        uint16_t v;
+        memcpy(&v, p, sizeof(v));
+        return v;
+}
+
+static unsigned same_bytes(const uint8_t *a, const uint8_t *b, unsigned max) {
+        unsigned n = 0;
+        for (; n + 8 <= max; n += 8) {
+                uint64_t x, y;
+                memcpy(&x, a + n, 8);
+                memcpy(&y, b + n, 8);
+                if (x != y)
+                        break;
+        }
+        while (n < max && a[n] == b[n])
+                n++;
+        return n;
+}
+
 static unsigned longest_match(const struct deflate *d, const struct effort *e, uint32_t from, unsigned best,
                               size_t *ret_at) {
         unsigned chain = best >= e->good ? e->chain / 4u : e->chain;
         unsigned max = (unsigned)MIN((size_t)MATCH_MAX, d->n - d->at), nice = MIN((unsigned)e->nice, max);
         size_t limit = d->at > DISTANCE_MAX ? d->at - DISTANCE_MAX : NOWHERE;
         const uint8_t *scan = d->p + d->at;
+        const uint32_t *previous = d->previous;
+        if (best >= max)
+                return max;
+        uint16_t end = load16(scan + best - 1);
         do {
                 const uint8_t *match = d->p + from;
-                if (best < max && match[best] == scan[best] && match[best - 1] == scan[best - 1] &&
-                    match[0] == scan[0] && match[1] == scan[1]) {
-                        unsigned length = 2;
-                        while (length < max && match[length] == scan[length])
-                                length++;
+                if (load16(match + best - 1) == end && load16(match) == load16(scan)) {
+                        unsigned length = same_bytes(match, scan, max);
                         if (length > best) {
                                 best = length;
                                 *ret_at = from;
                                 if (length >= nice)
                                         break;
+                                end = load16(scan + best - 1);
                         }
                 }
-                from = d->previous[from % WINDOW];
+                from = previous[from % WINDOW];
         } while (from > limit && --chain != 0);
         return MIN(best, max);
 }

@@ -23,9 +23,9 @@ int delta_mixer_init(struct delta_mixer *m, unsigned sets);
 void delta_mixer_done(struct delta_mixer *m);
 
 /* Codes a bit by what three learnt bits say of it. Products are of 64 bits and sums wrap around: the same on
- * every machine. */
+ * every machine. r: the coder reads, and this stands for its state; or NULL. */
 static inline unsigned delta_mixer_code(struct delta_mixer *m, const struct delta_logistic *l,
-                                        struct delta_coder *c, uint32_t set,
+                                        struct delta_coder *c, struct delta_reading *r, uint32_t set,
                                         delta_bit *const bits[DELTA_MIX_BITS], unsigned bit) {
         int32_t *w = m->weights[set & m->mask];
         int32_t x0 = l->stretch[*bits[0] >> 20], x1 = l->stretch[*bits[1] >> 20],
@@ -34,7 +34,8 @@ static inline unsigned delta_mixer_code(struct delta_mixer *m, const struct delt
                 ((int64_t)x0 * w[0] + (int64_t)x1 * w[1] + (int64_t)x2 * w[2] + (int64_t)256 * w[3]) >> 16;
         int dot = sum > 2047 ? 2047 : sum < -2047 ? -2047 : (int)sum;
         int32_t guess = l->squash[2048 + dot];
-        bit = delta_coder_bit(c, (uint32_t)(guess < 32 ? 32 : guess > 65504 ? 65504 : guess), bit);
+        uint32_t p = (uint32_t)(guess < 32 ? 32 : guess > 65504 ? 65504 : guess);
+        bit = r ? delta_coder_read_bit(c, r, p) : delta_coder_bit(c, p, bit);
         int32_t error = (int32_t)(bit << 16) - guess;
         w[0] = (int32_t)((uint32_t)w[0] + (uint32_t)((x0 * error + (1 << 15)) >> 16));
         w[1] = (int32_t)((uint32_t)w[1] + (uint32_t)((x1 * error + (1 << 15)) >> 16));

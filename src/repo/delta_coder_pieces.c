@@ -70,7 +70,8 @@ static unsigned code_bit(struct delta_piece_coder *x, struct delta_coder *c, uns
                 bits[i] = &x->tables[i][delta_mix_hash(context[i] + (uint64_t)node * 0xd6e8feb86659fd93u) >>
                                         (32 - TABLE_BITS)];
         uint32_t seen = (*bits[1] & 1023 ? 1u : 0u) | (*bits[2] & 1023 ? 2u : 0u);
-        return delta_mixer_code(&x->mixer, &x->l, c, field << 8 | MIN(place, 63u) << 2 | seen, bits, bit);
+        return delta_mixer_code(&x->mixer, &x->l, c, NULL, field << 8 | MIN(place, 63u) << 2 | seen, bits,
+                                bit);
 }
 
 /* The count of bits of value + 1 in a tree of six, then those bits below the highest, highest first. */

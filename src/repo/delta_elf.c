@@ -166,6 +166,7 @@ void delta_elf_frame_done(struct delta_elf_frame *f) {
         free(f->by_offset);
         free(f->by_address);
         free(f->straight);
+        free(f->old_offsets);
         *f = (struct delta_elf_frame){0};
 }
 
@@ -173,6 +174,17 @@ void delta_elf_frame_set_map(struct delta_elf_frame *f, const struct delta_map *
         f->map = map;
         f->cursor = 0;
         memset(f->straight, 0, f->old.n * sizeof(*f->straight));
+        free(f->old_offsets);
+        f->old_offsets = NULL;
+}
+
+int delta_elf_frame_index_map(struct delta_elf_frame *f) {
+        f->old_offsets = calloc(f->map->n + 1, sizeof(*f->old_offsets));
+        if (!f->old_offsets)
+                return -ENOMEM;
+        for (size_t i = 0; i < f->map->n; i++)
+                f->old_offsets[i] = f->map->by_new[f->map->by_old[i]].old_offset;
+        return 0;
 }
 
 static int match_sections(const struct delta_elf *new_elf, struct delta_elf_frame *f) {
@@ -452,20 +464,24 @@ static const struct delta_piece *piece_by_old(const struct delta_map *m, size_t 
         return &m->by_new[m->by_old[i]];
 }
 
+static inline int64_t old_offset_of(const struct delta_elf_frame *f, size_t i) {
+        return f->old_offsets ? f->old_offsets[i] : piece_by_old(f->map, i)->old_offset;
+}
+
 /* How many pieces begin at or before an old offset. */
 static size_t pieces_to(struct delta_elf_frame *f, int64_t at) {
-        const struct delta_map *m = f->map;
-        size_t c = f->cursor, low = 0, high = m->n;
-        if (c > 0 && c <= m->n && piece_by_old(m, c - 1)->old_offset <= at) {
-                if (c == m->n || piece_by_old(m, c)->old_offset > at)
+        size_t n = f->map->n, c = f->cursor, low = 0, high = n;
+        if (c > 0 && c <= n && old_offset_of(f, c - 1) <= at) {
+                if (c == n || old_offset_of(f, c) > at)
                         return c;
                 low = c + 1;
-                if (low == m->n || piece_by_old(m, low)->old_offset > at)
+                if (low == n || old_offset_of(f, low) > at)
                         return f->cursor = low;
-        }
+        } else if (c > 0 && c <= n)
+                high = c - 1;
         while (low < high) {
                 size_t middle = low + (high - low) / 2;
-                if (piece_by_old(m, middle)->old_offset <= at)
+                if (old_offset_of(f, middle) <= at)
                         low = middle + 1;
                 else
                         high = middle;

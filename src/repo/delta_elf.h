@@ -72,7 +72,8 @@ struct delta_elf_frame {
         } * straight;         /* by old index */
         unsigned *by_address; /* old sections that have addresses, by rising address */
         unsigned n_by_address;
-        size_t cursor; /* in map->by_old */
+        size_t cursor;        /* in map->by_old */
+        int64_t *old_offsets; /* of map->by_old, side by side for the search; NULL: not made */
 };
 
 /* The publisher's: both parsed, sections matched by name. Takes neither over. */
@@ -85,6 +86,8 @@ int delta_elf_frame_decode(const struct delta_file *old_file, int64_t new_length
 void delta_elf_frame_done(struct delta_elf_frame *f);
 /* Another map from now on. */
 void delta_elf_frame_set_map(struct delta_elf_frame *f, const struct delta_map *map);
+/* Makes many projections through a map that stays as it is faster; -ENOMEM. */
+int delta_elf_frame_index_map(struct delta_elf_frame *f);
 int delta_elf_frame_place_at(const struct delta_elf_frame *f, uint64_t new_offset); /* or -1 */
 
 /* Projections: where what stood at an offset of an old section stands in the new one. What was matched with

@@ -443,6 +443,9 @@ static int make_state(const struct delta_context *c, struct delta_elf_predictor 
         if (r < 0 || side.failed)
                 return r < 0 ? r : -EBADMSG;
         delta_elf_frame_set_map(&p->frame, c->map);
+        r = delta_elf_frame_index_map(&p->frame);
+        if (r < 0)
+                return r;
         p->old_file = c->old_file;
         p->shared = c->shared;
         p->symbols_of = p->unwind.section = p->tables.section = -1;

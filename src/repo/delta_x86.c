@@ -51,22 +51,13 @@ static const char two_byte[257] = "mmmm.........m.B"  /* 00 */
                                   "mmmmmmmmmmmmmmmm"  /* e0 */
                                   "mmmmmmmmmmmmmmmm"; /* f0 */
 
-static unsigned shape_of(char letter) {
-        switch (letter) {
-        case 'm': return MODRM;
-        case 'b': return IMM8;
-        case 'B': return MODRM | IMM8;
-        case 'z': return IMMZ;
-        case 'Z': return MODRM | IMMZ;
-        case 'w': return IMM16;
-        case 'v': return IMMV;
-        case 'o': return ADDRESS;
-        case 'r': return REL8;
-        case 'R': return REL32;
-        case 'e': return IMM16 | IMM8;
-        case 'g': return MODRM;
-        default: return NONE;
-        }
+static inline unsigned shape_of(char letter) {
+        static const uint8_t shapes[128] = {
+                ['m'] = MODRM,        ['b'] = IMM8,  ['B'] = MODRM | IMM8, ['z'] = IMMZ,
+                ['Z'] = MODRM | IMMZ, ['w'] = IMM16, ['v'] = IMMV,         ['o'] = ADDRESS,
+                ['r'] = REL8,         ['R'] = REL32, ['e'] = IMM16 | IMM8, ['g'] = MODRM,
+        };
+        return shapes[letter & 127];
 }
 
 void delta_x86_decode(const uint8_t *p, size_t n, struct delta_x86_instruction *ret) {
