@@ -657,6 +657,8 @@ static void take_range(void *arg) {
 static int ask_ranges(struct artifact_fetch *f, struct err **err) {
         _cleanup_(x_freep) char *path = repository_chunk_pack(f->artifact->sha256);
         int64_t offset, length;
+        if (!f->chunks)
+                return err_set(err, ENOENT, "the chunk index is not open");
         int r = path ? 0 : -ENOMEM;
         if (r == 0 && !f->ranges)
                 r = range_window_new(f->host.sources, f->host.limit, take_range, f, &f->ranges);
@@ -697,8 +699,10 @@ static void refused(struct artifact_fetch *f) {
         if (f->failed_ways) {
                 f->failed_ways = 0;
                 f->listed = f->index_asked = false;
-                if (f->fetched - f->fetched_at_round >= FETCH_ROUND_BYTES)
-                        wait = MIN(wait << MIN(f->wasted_rounds++, 10u), FETCH_ROUND_CAP_MS);
+                if (f->fetched - f->fetched_at_round >= FETCH_ROUND_BYTES) {
+                        wait = MIN(wait << MIN(f->wasted_rounds, 10u), FETCH_ROUND_CAP_MS);
+                        f->wasted_rounds++;
+                }
                 f->fetched_at_round = f->fetched;
         }
         wait_and_retry(f, wait + (msec_t)prng_below(&f->random, (uint64_t)wait / 2), reason);
