@@ -171,6 +171,7 @@ static int run_program(struct apply *a, struct err **err) {
                 .target_length = a->head.target_length,
                 .read_raw = read_raw,
                 .made = made,
+                .cancel = a->o->cancel,
         };
         if (!c)
                 return err_set_errno(err, ENOMEM, "apply a delta");

@@ -76,6 +76,7 @@ struct tree {
 
 struct deflate {
         const struct delta_deflate_style *style;
+        const atomic_bool *cancel;
         struct buf *out;
         const uint8_t *p;
         size_t n, at, block_start;
@@ -456,12 +457,14 @@ static unsigned longest_match(const struct deflate *d, const struct effort *e, u
         return MIN(best, max);
 }
 
-static void compress(struct deflate *d) {
+static int compress(struct deflate *d) {
         const struct effort *e = &efforts[d->style->level - 4];
         unsigned length = MATCH_MIN - 1;
         size_t match = 0;
         bool waiting = false; /* the byte before has not been told yet */
         while (d->at < d->n) {
+                if (d->cancel && atomic_load_explicit(d->cancel, memory_order_relaxed))
+                        return -ECANCELED;
                 uint32_t from = insert(d, d->at);
                 unsigned length_before = length;
                 size_t match_before = match;
@@ -491,9 +494,11 @@ static void compress(struct deflate *d) {
                 note(d, 0, d->p[d->at - 1]);
         end_block(d, true);
         align(d);
+        return 0;
 }
 
-int delta_deflate(const struct delta_deflate_style *style, const uint8_t *p, size_t n, struct buf *ret) {
+int delta_deflate(const struct delta_deflate_style *style, const uint8_t *p, size_t n,
+                  const atomic_bool *cancel, struct buf *ret) {
         if (style->level < 4 || style->level > 9 || style->hash_bits < 15 || style->hash_bits > 16 ||
             style->block_bits < 14 || style->block_bits > 15 || n > UINT32_MAX / 2)
                 return -EINVAL;
@@ -501,6 +506,7 @@ int delta_deflate(const struct delta_deflate_style *style, const uint8_t *p, siz
         if (!d)
                 return -ENOMEM;
         d->style = style;
+        d->cancel = cancel;
         d->out = ret;
         d->p = p;
         d->n = n;
@@ -514,8 +520,8 @@ int delta_deflate(const struct delta_deflate_style *style, const uint8_t *p, siz
         int r = d->head && d->previous && d->symbols ? 0 : -ENOMEM;
         if (r == 0) {
                 begin_block(d);
-                compress(d);
-                r = buf_failed(ret);
+                r = compress(d);
+                r = r < 0 ? r : buf_failed(ret);
         }
         free(d->symbols);
         free(d->previous);

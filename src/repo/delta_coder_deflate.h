@@ -4,6 +4,8 @@
  * differs the maker notices and tells those bytes otherwise; nothing but size hangs on it. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/buf.h"
 
 struct delta_deflate_style {
@@ -16,5 +18,7 @@ struct delta_deflate_style {
 extern const struct delta_deflate_style delta_deflate_styles[DELTA_DEFLATE_STYLES]; /* level to be set */
 
 /* Appends the deflate stream of p. At most some 600 KiB of memory besides. -EINVAL for a style out of range,
- * -ENOMEM, -EMSGSIZE past the buffer's limit. */
-int delta_deflate(const struct delta_deflate_style *style, const uint8_t *p, size_t n, struct buf *ret);
+ * -ENOMEM, -EMSGSIZE past the buffer's limit. -ECANCELED once *cancel is set, which may be NULL: bytes chosen
+ * with malice take many seconds. */
+int delta_deflate(const struct delta_deflate_style *style, const uint8_t *p, size_t n,
+                  const atomic_bool *cancel, struct buf *ret);

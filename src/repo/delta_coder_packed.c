@@ -26,10 +26,12 @@ int delta_packed_unpack(const struct delta_file *file, int64_t skip, int64_t len
         if (!plain || inflateInit2(&z, -15) != Z_OK)
                 return -ENOMEM;
         int r = 0, status = Z_OK;
+        /* A stream may say nothing at any length: the publisher takes none that is longer than this. */
+        int64_t end = file->length - skip > DELTA_PLAIN_MAX ? skip + DELTA_PLAIN_MAX : file->length;
         z.next_out = plain;
         z.avail_out = (unsigned)length + 1; /* one more, so that too long shows */
         while (r == 0 && status == Z_OK && z.avail_out > 0) {
-                size_t n = (size_t)MIN((int64_t)sizeof(in), file->length - skip);
+                size_t n = (size_t)MIN((int64_t)sizeof(in), end - skip);
                 if (n == 0)
                         break;
                 r = file->read(file->arg, skip, in, n);
@@ -111,7 +113,7 @@ int delta_packed_find(const uint8_t *p, int64_t n, struct delta_packed **ret) {
                         struct delta_deflate_style style = delta_deflate_styles[i];
                         _cleanup_(buf_done) struct buf out = BUF_INIT;
                         style.level = levels[level];
-                        r = delta_deflate(&style, x->plain, (size_t)x->new_plain_length, &out);
+                        r = delta_deflate(&style, x->plain, (size_t)x->new_plain_length, NULL, &out);
                         if (r < 0)
                                 return r;
                         int64_t same = 0, most = MIN(stream, (int64_t)out.len);

@@ -566,8 +566,10 @@ static int code_packed(struct delta_program *p, struct delta_program_file *f, st
                 return 0;
         free(TAKE_PTR(old));
         out.limit = (size_t)DELTA_PACKED_MAX * 2;
-        r = delta_deflate(&x->style, x->plain, (size_t)x->new_plain_length, &out);
+        r = delta_deflate(&x->style, x->plain, (size_t)x->new_plain_length, p->io.cancel, &out);
         free(TAKE_PTR(x->plain));
+        if (r == -ECANCELED)
+                return err_set(err, ECANCELED, "canceled at byte %lld of the target", (long long)p->position);
         if (r == -ENOMEM)
                 return err_set_errno(err, ENOMEM, "pack a file");
         if (r < 0 || (int64_t)out.len < x->kept)

@@ -66,8 +66,9 @@ struct delta_program_io {
         void *arg;
         int (*read_seed)(void *arg, int64_t offset, void *p, size_t n);
         int64_t seed_length, target_length;
-        int (*read_raw)(void *arg, void *p, size_t n);                    /* decoding */
-        int (*write_raw)(void *arg, const void *p, size_t n);             /* encoding */
+        const atomic_bool *cancel;                            /* looked at where work is long; may be NULL */
+        int (*read_raw)(void *arg, void *p, size_t n);        /* decoding */
+        int (*write_raw)(void *arg, const void *p, size_t n); /* encoding */
         int (*read_target)(void *arg, int64_t offset, void *p, size_t n); /* encoding */
         /* decoding: bytes are made, in order; p is NULL for zeros and for COPY */
         int (*made)(void *arg, const struct delta_run *run, const uint8_t *p);
