@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
-#include "repo/delta_apply.h"
+#include "repo/delta/apply.h"
 
 #define SEEDS_MAX 16 /* payloads that chunks are looked for in: each is read through */
 

@@ -7,7 +7,7 @@
 
 #include "agent/artifact_store.h"
 #include "net/loop.h"
-#include "repo/chunk_fetch.h"
+#include "repo/chunk/fetch.h"
 
 struct chunk_work { /* a rebuild from chunks, between its jobs */
         struct chunk_index *index;

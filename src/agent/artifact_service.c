@@ -6,7 +6,7 @@
 #include "agent/link_limit.h"
 #include "base/fs.h"
 #include "base/str.h"
-#include "repo/tuf_client.h"
+#include "repo/tuf/client.h"
 
 struct artifact_service {
         struct loop *loop;

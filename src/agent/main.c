@@ -258,7 +258,8 @@ static const struct program_spec program = {
                 "is being fetched.\n"
                 "/var/lib/skerry-agent/repository\tTrusted metadata of the artifact repository.\n"
                 "/var/lib/skerry-agent/ledger.json\tWhat is applied, and what can be gone back to.\n"
-                "/var/lib/skerry-agent/report-numbers\tA number that no report has reached yet; they only rise.\n"
+                "/var/lib/skerry-agent/report-numbers\tA number that no report has reached yet; they only "
+                "rise.\n"
                 "/var/lib/skerry-agent/logs\tWhat apps of the process driver print.\n"
                 "/var/lib/skerry-agent/status.json\tThe node's state, as 'skerry-agent status' shows it.",
         .man_environment =

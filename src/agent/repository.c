@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
-#include "repo/tuf_client.h"
+#include "repo/tuf/client.h"
 
 #define STATE_FORMAT 1
 #define STATE_MAX ((size_t)4 << 20)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The image role's word: what an assignment says is held against the signed metadata of the artifact
- * repository (TUF, repo/tuf_client.h), which is signed with keys that no server has.
+ * repository (TUF, repo/tuf/client.h), which is signed with keys that no server has.
  *
  * Kept in <state>/repository/: trusted metadata, and `state.json`:
  *   {"format":1,"rootGiven":SHA-256|"","trust":"server"|"release-key"|null,"timeFloor":Unix
@@ -14,9 +14,10 @@
  * years. "Now" is the machine's clock, but never below the floor: the day this program was written, and the
  * `issuedAt` of the newest assignment that was verified (it is signed; the edge's unsigned `hello` does not
  * count). The newest, not the highest: a server whose clock was wrong for a while would else leave all nodes
- * for years in a time in which every repository has expired. Assignments' own versions only rise. So a node whose clock says 1970 takes metadata that is in force by the newest assignment it
- * knows, and still notices one that had expired by then. A clock that runs years ahead sees everything
- * as expired: the message says which time it is taken for.
+ * for years in a time in which every repository has expired. Assignments' own versions only rise. So a node
+ * whose clock says 1970 takes metadata that is in force by the newest assignment it knows, and still notices
+ * one that had expired by then. A clock that runs years ahead sees everything as expired: the message says
+ * which time it is taken for.
  *
  * Counters. `releaseCounter` is never lower than the highest that was confirmed healthy for the name, except
  * for what the node still holds as running or previous: going back to that is what a fleet's automatic

@@ -4,7 +4,7 @@
 
 #include "cli/repo.h"
 #include "repo/artifact.h"
-#include "repo/tuf_publisher.h"
+#include "repo/tuf/publisher.h"
 
 struct artifact_set {
         struct tuf_publisher *publisher;

@@ -15,7 +15,7 @@
 #include "cli/progress.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
-#include "repo/delta_make.h"
+#include "repo/delta/make.h"
 
 #define DELTAS_MAX 256 /* in a list (docs/formats/repository.md) */
 

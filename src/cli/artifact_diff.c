@@ -11,7 +11,7 @@
 #include "cli/artifact.h"
 #include "cli/print.h"
 #include "codec/json.h"
-#include "repo/chunk_index.h"
+#include "repo/chunk/index.h"
 #include "repo/payload.h"
 
 #define LINES_MAX 40 /* of changes, for people; -o json has all */

@@ -15,7 +15,7 @@
 #include "cli/progress.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
-#include "repo/chunk_index.h"
+#include "repo/chunk/index.h"
 #include "repo/payload.h"
 
 #define ATTACHMENT_MAX (64u << 20) /* bytes */

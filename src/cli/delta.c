@@ -13,9 +13,9 @@
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "codec/json.h"
-#include "repo/chunk_fetch.h"
-#include "repo/delta_apply.h"
-#include "repo/delta_make.h"
+#include "repo/chunk/fetch.h"
+#include "repo/delta/apply.h"
+#include "repo/delta/make.h"
 
 static int open_file(const char *path, int flags, int *ret_fd, struct err **err) {
         int fd = open(path, flags | O_CLOEXEC, 0644);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "cli/cli.h"
-#include "repo/tuf_publisher.h"
+#include "repo/tuf/publisher.h"
 
 /* The settings struct of each of these commands begins with these. */
 struct repo_globals {

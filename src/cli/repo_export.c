@@ -15,7 +15,7 @@
 #include "crypto/digest.h"
 #include "net/http_client.h"
 #include "repo/artifact.h"
-#include "repo/tuf_client.h"
+#include "repo/tuf/client.h"
 
 #define COPY_BYTES ((size_t)256 * 1024)
 #define LIST_BYTES_MAX ((size_t)128 * 1024)

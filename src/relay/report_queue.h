@@ -11,9 +11,10 @@
 
 #include "base/err.h"
 
-#define REPORTS_BYTES_MAX ((size_t)512 * 1024) /* bytes of one node's reports, those on their way included   \
-                                                */
-#define REPORTS_HELD_MAX 64                    /* likewise, their number */
+#define REPORTS_BYTES_MAX                                                                                    \
+        ((size_t)512 * 1024) /* bytes of one node's reports, those on their way included                     \
+                              */
+#define REPORTS_HELD_MAX 64  /* likewise, their number */
 
 struct report_queue;
 

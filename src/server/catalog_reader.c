@@ -8,7 +8,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "codec/json.h"
-#include "repo/tuf_client.h"
+#include "repo/tuf/client.h"
 #include "server/director.h"
 #include "server/memory.h"
 #include "server/repository.h"

@@ -4,7 +4,7 @@
  * and when asked. Files are read and signatures verified on the worker pool.
  *
  * The server's first root is the one it finds; from then on new ones come by the chain.
- * STATE/director/trusted/ holds what was verified (repo/tuf_client.h). */
+ * STATE/director/trusted/ holds what was verified (repo/tuf/client.h). */
 #pragma once
 
 #include "server/control.h"

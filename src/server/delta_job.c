@@ -11,7 +11,7 @@
 #include "codec/json.h"
 #include "crypto/digest.h"
 #include "repo/artifact.h"
-#include "repo/delta_make.h"
+#include "repo/delta/make.h"
 #include "server/memory.h"
 
 #define LIST_MAX ((size_t)256 << 10)

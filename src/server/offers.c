@@ -8,7 +8,7 @@
 #include "codec/json.h"
 #include "crypto/digest.h"
 #include "repo/artifact.h"
-#include "repo/chunk_index.h"
+#include "repo/chunk/index.h"
 #include "server/memory.h"
 #include "server/repository.h"
 

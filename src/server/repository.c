@@ -15,8 +15,8 @@
 #include "relay/repository_cache.h"
 #include "relay/repository_path.h"
 #include "repo/object_store.h"
-#include "repo/tuf_client.h"
-#include "repo/tuf_metadata.h"
+#include "repo/tuf/client.h"
+#include "repo/tuf/metadata.h"
 #include "server/authority.h"
 #include "server/memory.h"
 

@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "repo/delta_apply.h"
-#include "repo/delta_extents.h"
-#include "repo/delta_make.h"
+#include "repo/delta/apply.h"
+#include "repo/delta/extents.h"
+#include "repo/delta/make.h"
 
 static double now(void) {
         struct timespec t;

@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "repo/delta_predict.h"
-#include "repo/delta_predict_internal.h"
+#include "repo/delta/predict.h"
+#include "repo/delta/predict_internal.h"
 
 struct entry {
         char *old_path, *new_path;

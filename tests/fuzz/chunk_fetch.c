@@ -9,7 +9,7 @@
 
 #include "base/fs.h"
 #include "crypto/digest.h"
-#include "repo/chunk_fetch.h"
+#include "repo/chunk/fetch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

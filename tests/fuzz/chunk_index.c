@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "repo/chunk_index.h"
+#include "repo/chunk/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

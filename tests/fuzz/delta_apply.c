@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/encode.h"
-#include "repo/delta_apply.h"
-#include "repo/delta_format.h"
+#include "repo/delta/apply.h"
+#include "repo/delta/format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

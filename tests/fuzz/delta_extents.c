@@ -2,7 +2,7 @@
 /* Images and archives of any make: what is found in them lies in them, and no two files share bytes. */
 #include <stdint.h>
 
-#include "repo/delta_extents.h"
+#include "repo/delta/extents.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

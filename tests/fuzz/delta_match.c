@@ -2,7 +2,7 @@
 /* Pairs of hostile files through matching, shared tables and predictors. Four bytes say how long the old one
  * is; it and the new one follow. */
 #include "../unit/repo/delta_pairs.h"
-#include "repo/delta_predict_internal.h"
+#include "repo/delta/predict_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

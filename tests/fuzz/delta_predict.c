@@ -3,7 +3,7 @@
  * pieces), these, then the old file. A piece is three numbers of three bytes: a gap in the new file, where it
  * stands in the old one, its length. */
 #include "../unit/repo/delta_pairs.h"
-#include "repo/delta_predict_internal.h"
+#include "repo/delta/predict_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "base/table.h"
 #include "codec/json.h"
-#include "repo/tuf_client.h"
+#include "repo/tuf/client.h"
 
 #define FILES_MAX 64
 

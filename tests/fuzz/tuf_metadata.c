@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 #include "base/table.h"
-#include "repo/tuf_metadata.h"
+#include "repo/tuf/metadata.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

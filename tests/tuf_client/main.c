@@ -17,7 +17,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "crypto/digest.h"
-#include "repo/tuf_client.h"
+#include "repo/tuf/client.h"
 
 #define TARGET_MAX ((size_t)64 << 20)
 

@@ -18,8 +18,8 @@
 #include "base/str.h"
 #include "crypto/digest.h"
 #include "fixture.h"
-#include "repo/chunk_index.h"
-#include "repo/delta_make.h"
+#include "repo/chunk/index.h"
+#include "repo/delta/make.h"
 
 #define PAYLOAD ((size_t)600 << 10)
 

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "crypto/digest.h"
 #include "fixture.h"
-#include "repo/tuf_publisher.h"
+#include "repo/tuf/publisher.h"
 
 #define DAY_MS ((msec_t)86400000)
 #define START_MS INT64_C(1795000000000) /* 2026-11-18 */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "repo/chunk_index.h"
+#include "repo/chunk/index.h"
 
 /* Words from a small language: packs, and repeats itself in small, not in large. */
 static inline void fill_words(uint8_t *p, size_t n, struct prng *r) {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "repo/delta_predict.h"
+#include "repo/delta/predict.h"
 
 struct predicted_pair {
         struct delta_pair pair;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "repo/delta_elf.h"
+#include "repo/delta/elf.h"
 
 #define IMAGE_SECTIONS_MAX 32
 

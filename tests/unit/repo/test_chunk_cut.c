@@ -9,8 +9,8 @@
 
 #include "base/random.h"
 #include "crypto/digest.h"
-#include "repo/chunk_cut.h"
-#include "repo/chunk_index.h"
+#include "repo/chunk/cut.h"
+#include "repo/chunk/index.h"
 
 static uint8_t *noise(size_t n, uint64_t seed) {
         uint8_t *p = malloc(n);

@@ -18,7 +18,7 @@
 #include "base/str.h"
 #include "chunk_data.h"
 #include "crypto/digest.h"
-#include "repo/chunk_fetch.h"
+#include "repo/chunk/fetch.h"
 
 #define SIZE ((size_t)3 << 20)
 

@@ -17,8 +17,8 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "crypto/digest.h"
-#include "repo/delta_apply.h"
-#include "repo/delta_make.h"
+#include "repo/delta/apply.h"
+#include "repo/delta/make.h"
 
 static char *folder;
 static uint8_t *big_new; /* of big_pair() */

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "delta_pairs.h"
-#include "repo/delta_match.h"
+#include "repo/delta/match.h"
 
 #define SEEDS 60u
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "repo/delta_x86.h"
+#include "repo/delta/x86.h"
 
 #define NO DELTA_X86_NO_FIELD
 #define B8 DELTA_X86_BRANCH8

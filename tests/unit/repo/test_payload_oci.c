@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "crypto/digest.h"
 #include "repo/payload.h"
-#include "repo/payload_pax.h"
+#include "repo/payload/pax.h"
 
 #define FILES_MAX 16
 

@@ -2,7 +2,7 @@
 /* The client step by step, and what its store may do to it. What repositories may do to it:
  * tests/e2e/test_tuf.py. */
 #include "../kernel.h"
-#include "repo/tuf_client.h"
+#include "repo/tuf/client.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 
 #include "base/fs.h"
 #include "base/str.h"
-#include "repo/tuf_publisher.h"
+#include "repo/tuf/publisher.h"
 
 #define NOW_S ((int64_t)1763650000)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "repo/tuf_key.h"
+#include "repo/tuf/key.h"
 
 #include <errno.h>
 #include <setjmp.h>

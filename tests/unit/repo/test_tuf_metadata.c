@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "repo/tuf_metadata.h"
+#include "repo/tuf/metadata.h"
 
 #include <errno.h>
 #include <setjmp.h>

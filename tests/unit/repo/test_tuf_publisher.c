@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../kernel.h"
-#include "repo/tuf_publisher.h"
+#include "repo/tuf/publisher.h"
 
 #include <errno.h>
 #include <setjmp.h>
