@@ -138,7 +138,7 @@ def ostree(pair, work):
 
 
 PEERS = {"hdiffz": hdiffz, "OSTree static delta": ostree, "bsdiff": bsdiff, "zstd --patch-from -19": zstd_patch, "xdelta3 -9": xdelta,
-         "casync": casync, "zchunk": zchunk, "zstd -19, whole": whole_zstd}
+         "casync": casync, "zchunk": zchunk, "zstd -19 whole": whole_zstd}
 
 
 def run_peer(name, pair, folder):
@@ -250,7 +250,7 @@ def main():
                 ratios["chunks_a_vs_casync"] = mine["chunk_bytes"] / others["casync"]["bytes"]
         print_pair(pair, mine, others, where[letter])
     if not options.no_relay:
-        ratios["relay_vs_nginx"] = relay.ratio(options.build.resolve(), say)
+        ratios["relay_vs_nginx"] = relay.measure(options.build.resolve())[0]["relay_vs_nginx"]
 
     print(f"\n{'figure':24}{'measured':>12}{'reach':>10}")
     for key, reach in REACH.items():
