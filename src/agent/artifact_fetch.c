@@ -757,6 +757,10 @@ static void plan_and_go(struct artifact_fetch *f) {
 
 static void step(void *arg) {
         struct artifact_fetch *f = arg;
+        /* A range that ended before the timer came has begun the next piece of work already; its end sets the
+         * timer again. */
+        if (f->job || f->download)
+                return;
         if (!f->claimed) {
                 if (artifact_store_claim(f->host.artifacts, f->artifact->sha256) < 0) {
                         loop_timer_set(f->timer, FETCH_BUSY_MS);

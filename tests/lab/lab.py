@@ -220,7 +220,7 @@ class Lab:
         return self.wait(f"rollout of {commit[:9]} to be {phase}", probe, timeout)
 
     def assert_alive(self):
-        for process in [self.server, *self.relays.values()]:
+        for process in [self.server, *self.relays.values(), *self.agents.values()]:
             if process is not None and process.process is not None and process.process.poll() not in (None, 0, -9, -15):
                 process.assert_running()
 

@@ -82,7 +82,10 @@ class Program:
     def tail(self, lines=30):
         if not self.log.exists():
             return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        written = self.log.read_text(errors="replace").splitlines()
+        # A sanitizer's report says what happened in its first lines, and draws memory in its last.
+        report = next((i for i, line in enumerate(written) if "ERROR: AddressSanitizer" in line or "runtime error:" in line), None)
+        return "\n".join(written[-lines:] if report is None else written[report:report + 2 * lines])
 
     def signal(self, number):
         self.process.send_signal(number)
