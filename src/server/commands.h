@@ -5,7 +5,7 @@
 #include "base/options.h"
 
 extern const struct command_spec init_command, run_command, status_command, admin_token_create_command,
-        admin_token_list_command, admin_token_delete_command;
+        admin_token_list_command, admin_token_delete_command, make_delta_command;
 
 /* What the commands on a state folder share. */
 #define STATE_OPTION(type)                                                                                   \

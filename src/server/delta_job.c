@@ -11,12 +11,12 @@
 #include "codec/json.h"
 #include "crypto/digest.h"
 #include "repo/artifact.h"
-#include "repo/delta/make.h"
+#include "repo/delta/apply.h"
+#include "server/delta_process.h"
 #include "server/memory.h"
 
 #define LIST_MAX ((size_t)256 << 10)
 #define DELTAS_MAX 256
-#define MEMORY_MAX ((int64_t)1 << 30) /* the server has other work */
 
 static char *below(const char *folder, char *taken) {
         char *path = must(path_join(folder, must(taken)));
@@ -99,6 +99,18 @@ static int open_target(const char *folder, const char *target_path, const char *
         return TAKE_FD(fd);
 }
 
+/* The files may have been others than their names say, or have changed on the way. */
+static int check_names(const struct delta_job *job, int fd, struct err **err) {
+        struct delta_header header;
+        int r = delta_read_header(fd, &header, err);
+        if (r < 0)
+                return r;
+        if (!str_eq(header.seed_sha256, job->from_sha256) || !str_eq(header.target_sha256, job->to_sha256))
+                return err_set(err, EBADMSG, "%s is not the file that its name says: publish it again",
+                               str_eq(header.seed_sha256, job->from_sha256) ? job->to_path : job->from_path);
+        return 0;
+}
+
 static int make(const struct delta_job *job, const char *temporary, int64_t *ret_length,
                 char sha256[SHA256_HEX_SIZE], struct err **err) {
         int64_t from_length = 0, to_length = 0;
@@ -113,14 +125,15 @@ static int make(const struct delta_job *job, const char *temporary, int64_t *ret
         _cleanup_(x_closep) int fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
         if (fd < 0)
                 return err_set_errno(err, errno, "open %s", temporary);
-        const struct delta_make_options o = {.seed_fd = seed,
-                                             .target_fd = target,
-                                             .delta_fd = fd,
-                                             .threads = 1,
-                                             .memory_max = MEMORY_MAX,
-                                             .cancel = job->cancelled};
+        const struct delta_process_options o = {.program = job->program,
+                                                .seed_fd = seed,
+                                                .target_fd = target,
+                                                .delta_fd = fd,
+                                                .cancelled = job->cancelled};
         struct stat st;
-        int r = delta_make(&o, NULL, err);
+        int r = delta_process_run(&o, err);
+        if (r == 0)
+                r = check_names(job, fd, err);
         if (r < 0)
                 return r;
         if (fchmod(fd, 0644) < 0 || fstat(fd, &st) < 0 || fsync(fd) < 0)

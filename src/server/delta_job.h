@@ -12,6 +12,7 @@ struct delta_job {
         const char *from_path, *from_sha256; /* target path and digest of the seed */
         const char *to_path, *to_sha256;
         const atomic_bool *cancelled;
+        const char *program; /* delta_process.h; NULL: this one */
 };
 /* Is it in the list, and the file there? Cheap. */
 bool delta_job_is_done(const char *folder, const char *from_sha256, const char *to_sha256);

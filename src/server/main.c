@@ -17,6 +17,7 @@ int main(int argc, char **argv) {
                 admin_token_create_command,
                 admin_token_list_command,
                 admin_token_delete_command,
+                make_delta_command,
                 {0},
         };
         const struct program_spec program = {

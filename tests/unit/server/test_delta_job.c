@@ -16,6 +16,7 @@
 #include "codec/json.h"
 #include "crypto/digest.h"
 #include "repo/artifact.h"
+#include "server/delta_process.h"
 #include "server/memory.h"
 
 #define OLD_PATH "artifacts/web/1/any"
@@ -73,14 +74,20 @@ static json_t *list_of(const struct folder *f) {
         return j;
 }
 
-static int run(const struct folder *f, const atomic_bool *cancelled, int64_t *length, struct err **err) {
+static int run_by(const struct folder *f, const char *program, const atomic_bool *cancelled, int64_t *length,
+                  struct err **err) {
         const struct delta_job job = {.folder = f->path,
                                       .from_path = OLD_PATH,
                                       .from_sha256 = f->old,
                                       .to_path = NEW_PATH,
                                       .to_sha256 = f->new,
-                                      .cancelled = cancelled};
+                                      .cancelled = cancelled,
+                                      .program = program};
         return delta_job_run(&job, length, err);
+}
+
+static int run(const struct folder *f, const atomic_bool *cancelled, int64_t *length, struct err **err) {
+        return run_by(f, NULL, cancelled, length, err);
 }
 
 static void a_delta_is_made_and_listed(void **state) {
@@ -179,13 +186,79 @@ static void what_fails_leaves_nothing(void **state) {
         assert_int_not_equal(access(list, F_OK), 0);
 }
 
-int main(void) {
+static void assert_nothing_is_left(const struct folder *f) {
+        _cleanup_(x_freep) char *list = list_path(f), *below = must(repository_delta(f->new, f->old)),
+                                *path = must(path_join(f->path, below)),
+                                *temporary = must(str_format("%s.server.new", path));
+        assert_int_not_equal(access(list, F_OK), 0);
+        assert_int_not_equal(access(path, F_OK), 0);
+        assert_int_not_equal(access(temporary, F_OK), 0);
+}
+
+static char *script(const struct folder *f, const char *body) {
+        char *path = must(path_join(f->path, "script"));
+        _cleanup_(x_freep) char *text = must(str_format("#!/bin/sh\n%s\n", body));
+        assert_int_equal(file_write_atomic(path, text, strlen(text), 0755, NULL), 0);
+        return path;
+}
+
+/* A file that is cut off while it is read, no memory left: the process dies, and its caller says why. */
+static void a_process_that_dies_is_an_error(void **state) {
+        const struct folder *f = *state;
+        int64_t length = -1;
+        static const struct {
+                const char *body, *words;
+                int error;
+        } cases[] = {
+                {"kill -BUS $$", "cut off", EIO},
+                {"kill -KILL $$", "signal 9", EIO},
+                {"echo too much >&2; exit 12", "too much", ENOMEM},
+                {"exit 22", "Invalid argument", EINVAL},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_(err_freep) struct err *err = NULL;
+                _cleanup_(x_freep) char *program = script(f, cases[i].body);
+                assert_int_equal(run_by(f, program, NULL, &length, &err), -cases[i].error);
+                assert_non_null(strstr(err_message(err), cases[i].words));
+                assert_nothing_is_left(f);
+        }
+        assert_int_equal(length, -1);
+}
+
+static void a_process_that_hangs_is_cancelled(void **state) {
+        const struct folder *f = *state;
+        int64_t length = -1;
+        const atomic_bool cancelled = true;
+        _cleanup_(x_freep) char *program = script(f, "exec sleep 1000");
+        assert_int_equal(run_by(f, program, &cancelled, &length, NULL), -ECANCELED);
+        assert_nothing_is_left(f);
+}
+
+static void a_file_that_is_not_what_its_name_says_is_refused(void **state) {
+        const struct folder *f = *state;
+        _cleanup_(err_freep) struct err *err = NULL;
+        int64_t length = -1;
+        _cleanup_(x_freep) char *below = must(repository_target_file(NEW_PATH, f->new)),
+                                *path = must(path_join(f->path, below));
+        assert_int_equal(truncate(path, SIZE / 2), 0);
+        assert_int_equal(run(f, NULL, &length, &err), -EBADMSG);
+        assert_non_null(strstr(err_message(err), NEW_PATH " is not the file that its name says"));
+        assert_nothing_is_left(f);
+}
+
+int main(int argc, char **argv) {
+        if (argc == 2 && str_eq(argv[1], DELTA_PROCESS_COMMAND))
+                return delta_process_child();
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_delta_is_made_and_listed, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_is_made_can_be_served_by_another_user, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_list_of_others_is_kept_and_a_damaged_one_replaced, setup,
                                                 teardown),
                 cmocka_unit_test_setup_teardown(what_fails_leaves_nothing, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_process_that_dies_is_an_error, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_process_that_hangs_is_cancelled, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_file_that_is_not_what_its_name_says_is_refused, setup,
+                                                teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
