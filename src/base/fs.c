@@ -4,11 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 
+#include "base/beneath.h"
 #include "base/random.h"
 #include "base/str.h"
 
@@ -17,25 +16,8 @@
 #define TEMPORARY_KEEP 200  /* bytes of the real name kept in a temporary one: NAME_MAX is 255 */
 #define PATH_LIMIT 4096     /* bytes */
 #define REMOVE_MAX_DEPTH 64 /* deeper folders are first moved up, so that descriptors do not run out */
-#define OPEN_RETRIES 32     /* openat2 says -EAGAIN when a rename elsewhere raced the resolution */
 
 /* ---- small pieces */
-
-static int open_resolved(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve) {
-        struct open_how how = {
-                .flags = (uint64_t)(flags | O_CLOEXEC),
-                .mode = (flags & (O_CREAT | O_TMPFILE) & ~O_DIRECTORY) ? mode : 0,
-                .resolve = resolve,
-        };
-        for (int i = 0;; i++) {
-                long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-                if (fd >= 0)
-                        return (int)fd;
-                if (errno == EINTR || (errno == EAGAIN && i < OPEN_RETRIES))
-                        continue;
-                return -errno;
-        }
-}
 
 static int read_all(int fd, size_t limit, char **ret_data, size_t *ret_len) {
         struct stat st;
@@ -261,8 +243,8 @@ static int remove_entry(int top, int dirfd, const char *name, unsigned depth) {
         if (r != -EISDIR && r != -EPERM)
                 return r;
         /* RESOLVE_NO_XDEV also sees bind mounts of the same file system, which st_dev would not. */
-        _cleanup_(x_closep) int fd = open_resolved(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
-                                                   RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH);
+        _cleanup_(x_closep) int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+                                                  RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
         if (fd == -ENOENT)
                 return 0;
         if (fd == -EXDEV)
@@ -314,8 +296,8 @@ static int remove_tree(int dirfd, const char *name) {
         int r = unlink_in(dirfd, name, 0);
         if (r != -EISDIR && r != -EPERM)
                 return r;
-        _cleanup_(x_closep) int top = open_resolved(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
-                                                    RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH);
+        _cleanup_(x_closep) int top = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+                                                   RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
         if (top == -ENOENT)
                 return 0;
         if (top == -EXDEV)
@@ -379,8 +361,6 @@ bool path_is_beneath(const char *s) {
 
 /* ---- root folders */
 
-#define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
-
 struct root_dir {
         int fd;
         char *path;
@@ -390,13 +370,8 @@ int root_dir_open(const char *path, struct root_dir **ret, struct err **err) {
         _cleanup_(x_closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return err_set_errno(err, errno, "open the folder %s", path);
-        /* Better said here, once, than by every later call. */
-        _cleanup_(x_closep) int probe = open_resolved(fd, ".", O_PATH | O_DIRECTORY, 0, BENEATH);
-        if (probe == -ENOSYS)
-                return err_set(
-                        err, ENOSYS,
-                        "open the folder %s: this kernel has no openat2(2); Linux 5.6 or newer is needed",
-                        path);
+        /* A folder that may not be searched is better named here, once, than by every later call. */
+        _cleanup_(x_closep) int probe = open_beneath(fd, ".", O_PATH | O_DIRECTORY, 0, 0);
         if (probe < 0)
                 return err_set_errno(err, -probe, "open the folder %s", path);
         struct root_dir *r = calloc(1, sizeof(*r));
@@ -431,7 +406,7 @@ static const char *from_root(const char *path) {
 }
 
 int root_dir_openat(struct root_dir *r, const char *path, int flags, mode_t mode) {
-        return open_resolved(r->fd, from_root(path), flags, mode, BENEATH);
+        return open_beneath(r->fd, from_root(path), flags, mode, 0);
 }
 
 int root_dir_make_parents(struct root_dir *r, const char *path) {
@@ -450,7 +425,7 @@ int root_dir_make_parents(struct root_dir *r, const char *path) {
                 if (!*component || str_eq(component, ".") || str_eq(component, ".."))
                         return -EINVAL;
                 /* From the root each time, so that a symlink on the way may lead up but not out. */
-                int fd = open_resolved(r->fd, copy, O_RDONLY | O_DIRECTORY, 0, BENEATH);
+                int fd = open_beneath(r->fd, copy, O_RDONLY | O_DIRECTORY, 0, 0);
                 if (fd == -ENOENT) {
                         int at = parent >= 0 ? parent : r->fd;
                         if (mkdirat(at, component, 0755) < 0 && errno != EEXIST)
@@ -458,7 +433,7 @@ int root_dir_make_parents(struct root_dir *r, const char *path) {
                         int s = sync_folder(at);
                         if (s < 0)
                                 return s;
-                        fd = open_resolved(r->fd, copy, O_RDONLY | O_DIRECTORY, 0, BENEATH);
+                        fd = open_beneath(r->fd, copy, O_RDONLY | O_DIRECTORY, 0, 0);
                 }
                 if (fd < 0)
                         return fd;
@@ -475,7 +450,7 @@ static int open_parent(struct root_dir *r, const char *path, int *ret_fd, char *
         int e = split_path(from_root(path), ".", &folder, &name);
         if (e < 0)
                 return e;
-        int fd = open_resolved(r->fd, folder, O_RDONLY | O_DIRECTORY, 0, BENEATH);
+        int fd = open_beneath(r->fd, folder, O_RDONLY | O_DIRECTORY, 0, 0);
         if (fd < 0)
                 return fd;
         *ret_fd = fd;

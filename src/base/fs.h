@@ -30,8 +30,8 @@ char *path_join(const char *a, const char *b) _must_use_;
  * component, no NUL or control byte, at most 4,096 bytes? (Fleet files name things this way.) */
 bool path_is_beneath(const char *s) _pure_;
 
-/* ---- A root folder: every name is resolved beneath it by openat2(RESOLVE_BENEATH |
- * RESOLVE_NO_MAGICLINKS); a symlink that leads outside fails with -EXDEV. Leading slashes are taken as
+/* ---- A root folder: every name is resolved beneath it (base/beneath.h); a symlink that leads
+ * outside fails with -EXDEV. Leading slashes are taken as
  * "from the root". */
 struct root_dir;
 
@@ -40,7 +40,7 @@ struct root_dir *root_dir_free(struct root_dir *r);
 DEFINE_CLEANUP(struct root_dir, root_dir_free)
 const char *root_dir_path(const struct root_dir *r);
 
-/* openat2 beneath the root; returns a descriptor or -Exxx. flags as open(2), O_CLOEXEC is added. */
+/* open_beneath() the root; returns a descriptor or -Exxx. flags as open(2), O_CLOEXEC is added. */
 int root_dir_openat(struct root_dir *r, const char *path, int flags, mode_t mode);
 /* Creates the folders that lead to path (not path itself), mode 0755. */
 int root_dir_make_parents(struct root_dir *r, const char *path);

@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "../kernel.h"
 #include "agent/artifact_fetch.h"
 #include "base/fs.h"
 #include "base/random.h"
@@ -675,7 +674,6 @@ static void test_nobody_listens(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
-        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 TEST(test_whole_when_there_is_nothing_else),
                 TEST(test_chunks_from_an_older_version),

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../kernel.h"
 #include "agent/artifact_store.h"
 #include "base/str.h"
 #include "crypto/digest.h"
@@ -269,7 +268,6 @@ static void test_one_claim_at_a_time(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
-        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 TEST(test_budgets_as_people_write_them),
                 TEST(test_a_file_is_kept_by_its_name_and_mode),

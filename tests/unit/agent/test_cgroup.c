@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "../kernel.h"
 #include "agent/driver/cgroup.h"
 
 #include <errno.h>
@@ -92,7 +91,6 @@ static void without_the_controllers_it_says_so(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(limits_are_written, fixture_setup, fixture_teardown),
                 cmocka_unit_test_setup_teardown(without_the_controllers_it_says_so, fixture_setup,

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "../kernel.h"
 #include "agent/command.h"
 
 #include <errno.h>
@@ -115,7 +114,6 @@ static void one_that_is_freed_is_not_heard_of_again(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 T(results),

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../kernel.h"
 #include "base/str.h"
 #include "fixture.h"
 
@@ -339,7 +338,6 @@ static void removal_needs_the_record_only(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 T(puts_files_in_place),

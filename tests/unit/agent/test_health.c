@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "../kernel.h"
 #include "base/str.h"
 #include "fixture.h"
 
@@ -286,7 +285,6 @@ static void freed_in_the_middle_of_a_check(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(successes_pass_at_their_threshold_an_interval_apart),

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "../kernel.h"
 #include "agent/link_limit.h"
 #include "base/str.h"
 #include "fixture.h"
@@ -56,7 +55,6 @@ static void test_without_limits_nothing_is_asked(void **state) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void) {
-        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_bandwidth_as_people_write_it),
                 TEST(test_daily_budget_is_kept_over_a_restart),

@@ -6,7 +6,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "../kernel.h"
 #include "agent/driver/output.h"
 #include "agent/proc.h"
 #include "base/str.h"
@@ -449,7 +448,6 @@ static void output_is_kept_small(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
         const struct CMUnitTest tests[] = {
                 T(starts_with_its_environment_and_ends),

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../kernel.h"
 #include "agent/proc.h"
 #include "agent/reconcile.h"
 #include "base/random.h"
@@ -518,7 +517,6 @@ static void without_podman_its_apps_fail_in_words(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(an_assignment_is_brought_about),

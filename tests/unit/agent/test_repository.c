@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../kernel.h"
 #include "agent/repository.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -341,7 +340,6 @@ static void test_root_comes_from_the_bundle_only_while_none_is_trusted(void **st
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
-        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 TEST(test_what_both_say_is_taken_and_known_from_then_on),
                 TEST(test_other_bytes_are_refused_and_named),

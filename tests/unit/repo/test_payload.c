@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#include "../kernel.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -710,7 +709,6 @@ static void test_tree_diff(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_tree_goes_round),
                 cmocka_unit_test(test_the_same_tree_gives_the_same_bytes),

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "../kernel.h"
 #include "repo/tuf/publisher.h"
 
 #include <errno.h>
@@ -513,7 +512,6 @@ static void test_status_and_discard(void **state) {
 }
 
 int main(void) {
-        skip_all_without_openat2();
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         const struct CMUnitTest tests[] = {
                 TEST(test_publish),
