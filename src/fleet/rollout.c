@@ -9,20 +9,16 @@
 #include "base/encode.h"
 #include "base/str.h"
 #include "crypto/digest.h"
-#include "fleet/rollout_index.h"
+#include "fleet/rollout_member.h"
 
 /* ---- names */
 
 static const char *const phase_names[] = {
-        [ROLLOUT_PENDING] = "Pending",
-        [ROLLOUT_PROGRESSING] = "Progressing",
-        [ROLLOUT_SOAKING] = "Soaking",
-        [ROLLOUT_SUCCEEDED] = "Succeeded",
-        [ROLLOUT_FAILED] = "Failed",
-        [ROLLOUT_ABORTED] = "Aborted",
-        [ROLLOUT_ROLLING_BACK] = "RollingBack",
-        [ROLLOUT_ROLLED_BACK] = "RolledBack",
-        [ROLLOUT_SUPERSEDED] = "Superseded",
+        [ROLLOUT_PENDING] = "Pending",        [ROLLOUT_PROGRESSING] = "Progressing",
+        [ROLLOUT_SOAKING] = "Soaking",        [ROLLOUT_AWAITING_APPROVAL] = "AwaitingApproval",
+        [ROLLOUT_SUCCEEDED] = "Succeeded",    [ROLLOUT_FAILED] = "Failed",
+        [ROLLOUT_ABORTED] = "Aborted",        [ROLLOUT_ROLLING_BACK] = "RollingBack",
+        [ROLLOUT_ROLLED_BACK] = "RolledBack", [ROLLOUT_SUPERSEDED] = "Superseded",
 };
 
 static const char *const state_names[] = {
@@ -64,6 +60,7 @@ bool rollout_phase_is_final(enum rollout_phase p) {
         case ROLLOUT_PENDING:
         case ROLLOUT_PROGRESSING:
         case ROLLOUT_SOAKING:
+        case ROLLOUT_AWAITING_APPROVAL:
         case ROLLOUT_ROLLING_BACK: return false;
         case ROLLOUT_SUCCEEDED:
         case ROLLOUT_FAILED:
@@ -140,6 +137,7 @@ static int add_wave(struct rollout *r, const char *name, const struct rollout_wa
         if (p) {
                 w->pause_ms = p->pause_ms;
                 w->success_threshold = p->success_threshold;
+                w->policy = p;
         }
         r->n_waves++;
         return 0;
@@ -211,6 +209,10 @@ static int add_members(struct rollout *r, const struct draw *draws, size_t n, ms
                                              .connected = c->connected,
                                              .since = now,
                                              .gone_at = c->connected ? 0 : now};
+                if (c->unavailable && rollout_policy_has_slots(&r->policy)) {
+                        m->slot = true;
+                        m->deadline = now + r->policy.progress_deadline_ms;
+                }
                 m->node = str_dup(c->node);
                 m->previous_revision = str_dup(c->previous_revision);
                 if (!m->node || (c->previous_revision && !m->previous_revision))
@@ -245,6 +247,25 @@ static int digest_members(struct rollout *r) {
         return k;
 }
 
+static int add_groups(struct rollout *r, const struct draw *draws, size_t n, struct err **err) {
+        size_t n_budgets = r->policy.n_budgets;
+        char **names = calloc(MAX(n * n_budgets, 1u), sizeof(char *));
+        int k = names ? 0 : err_set(err, ENOMEM, "out of memory");
+        for (size_t i = 0; i < n && k == 0; i++)
+                for (size_t b = 0; b < n_budgets && k == 0; b++) {
+                        char **name = &names[i * n_budgets + b];
+                        *name = rollout_group_name(&r->policy.budgets[b], &draws[i].candidate->labels);
+                        if (!*name)
+                                k = err_set(err, ENOMEM, "out of memory");
+                }
+        if (k == 0)
+                k = rollout_groups_build(r, names, err);
+        for (size_t i = 0; names && i < n * n_budgets; i++)
+                free(names[i]);
+        free(names);
+        return k;
+}
+
 static int copy_policy(struct rollout *r, const struct rollout_policy *policy, struct err **err) {
         json_t *j = rollout_policy_to_json(policy);
         r->arena = arena_new(0);
@@ -268,9 +289,12 @@ static int fill(struct rollout *r, const struct rollout_candidate *candidates, s
                 k = add_members(r, draws, n, now);
         if (k == 0)
                 k = digest_members(r);
-        if (k == 0)
-                k = rollout_index_build(r);
-        return k < 0 ? err_set(err, -k, "out of memory") : 0;
+        if (k < 0)
+                return err_set(err, -k, "out of memory");
+        k = add_groups(r, draws, n, err);
+        if (k < 0)
+                return k;
+        return rollout_index_build(r) < 0 ? err_set(err, ENOMEM, "out of memory") : 0;
 }
 
 int rollout_new(const char *id, const char *fleet, const char *revision, const struct rollout_policy *policy,
@@ -307,7 +331,11 @@ struct rollout *rollout_free(struct rollout *r) {
                 free(r->members[i].node);
                 free(r->members[i].reason);
                 free(r->members[i].previous_revision);
+                free(r->members[i].groups);
         }
+        for (size_t i = 0; i < r->n_groups; i++)
+                free(r->groups[i].name);
+        free(r->groups);
         for (size_t i = 0; i < r->n_waves; i++)
                 free(r->waves[i].name);
         free(r->members);
@@ -315,6 +343,7 @@ struct rollout *rollout_free(struct rollout *r) {
         free(r->fleet);
         free(r->revision);
         free(r->reason);
+        rollout_forget_approvals(r);
         rollout_index_free(r->index);
         arena_free(r->arena);
         free(r);
@@ -356,11 +385,13 @@ const char *rollout_wave_state(const struct rollout *r, size_t wave) {
         if (w->passed_at != 0)
                 return "Passed";
         if (w->started_at == 0)
-                return "Pending";
+                return wave == r->wave && r->phase == ROLLOUT_AWAITING_APPROVAL ? "AwaitingApproval"
+                                                                                : "Pending";
         if (r->gave_up)
                 return "Failed";
         switch (r->phase) {
         case ROLLOUT_PENDING:
+        case ROLLOUT_AWAITING_APPROVAL:
         case ROLLOUT_PROGRESSING: return "Progressing";
         case ROLLOUT_SOAKING: return "Soaking";
         case ROLLOUT_SUCCEEDED:

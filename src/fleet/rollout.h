@@ -24,6 +24,12 @@
  * that goes to work again (an app restarts, drift is put back) is not waited for, but must be Healthy again
  * by its deadline.
  *
+ * Where the policy has budgets (max_unavailable, disruption budgets), a node is assigned the revision without
+ * a grant: it fetches it, reports Staged and waits. It is given a slot, and with it the grant, as soon as
+ * every group that it is in has one free; it keeps the slot until it is Healthy, has failed, or its deadline
+ * has passed in silence. Who is at work without a slot (an app restarts, drift is put back) takes one, too:
+ * nothing new is granted then, but nobody can forbid it.
+ *
  * A rollout fails when more than max_failed members have failed, in any wave and at any time, or when the
  * wave cannot meet min_sample or success_threshold any more. Then it rolls back, or pauses where the policy
  * says so. */
@@ -35,6 +41,7 @@ enum rollout_phase {
         ROLLOUT_PENDING,
         ROLLOUT_PROGRESSING,
         ROLLOUT_SOAKING,
+        ROLLOUT_AWAITING_APPROVAL, /* the current wave has not begun: people must approve it first */
         ROLLOUT_SUCCEEDED,
         ROLLOUT_FAILED,  /* over budget, and nothing to go back to or the rollback was aborted */
         ROLLOUT_ABORTED, /* by a person, without rollback */
@@ -77,7 +84,8 @@ struct rollout_member {
 
         msec_t offered;   /* when it was last offered the revision, 0: never */
         msec_t deadline;  /* of what runs now: the offer, the work, the way back; 0: none */
-        msec_t remaining; /* WaitingWindow: what is left of its deadline, which stands still */
+        msec_t remaining; /* while its deadline stands still (it waits for a window or a slot): what is left
+                           */
         msec_t gone_at;   /* when it disconnected, 0: it did not since the start */
         bool assigned;    /* the rollout's revision is what it was last told to run */
         bool going_back;  /* told to run its previous revision, and waited for */
@@ -86,6 +94,12 @@ struct rollout_member {
         bool proven;      /* was Healthy once since the offer */
         bool waived;      /* a person resumed in spite of its failure, which counts no longer */
         bool removed;     /* left the fleet: out of every count */
+
+        msec_t phase_deadline; /* of Downloading, Applying or Confirming alone; 0: none */
+        /* Slots (only where the policy has budgets). */
+        bool granted;     /* its assignment lets it apply; else it stages and waits */
+        bool slot;        /* counts as out of service in each of its groups */
+        uint32_t *groups; /* of the rollout's groups, one for each budget of the policy; NULL: no budgets */
 };
 
 struct rollout_wave {
@@ -94,7 +108,31 @@ struct rollout_wave {
         msec_t soaked_ms;                         /* in earlier stretches of health */
         msec_t pause_ms;                          /* of the policy; a dropped wave is not here */
         struct quantity success_threshold;
+        const struct rollout_wave_policy *policy; /* NULL: the policy does not speak of it ("rest") */
+        bool promoted;                            /* people said that it has passed */
 };
+
+/* Nodes that share the labels of a budget. */
+struct rollout_group {
+        char *name; /* "site=kiel", "site=kiel,rack=2"; "" for all nodes, "site=" for those without one */
+        uint32_t budget;    /* of the policy's */
+        size_t total, used; /* members that are not removed; of them, those that hold a slot */
+};
+
+enum rollout_approval_kind {
+        ROLLOUT_APPROVAL_WAVE,      /* the wave may begin */
+        ROLLOUT_APPROVAL_EMERGENCY, /* no wave soaks from here on: two people */
+        ROLLOUT_APPROVAL_PROMOTE,   /* the wave has passed, whatever it lacks: two people */
+};
+struct rollout_approval { /* what a named person agreed to; kept with the rollout */
+        enum rollout_approval_kind kind;
+        size_t wave;
+        char *by, *reason; /* reason may be NULL */
+        msec_t at;
+};
+const char *rollout_approval_kind_name(enum rollout_approval_kind k); /* "Wave", "Emergency", "Promote" */
+#define ROLLOUT_TWO_PEOPLE 2u
+#define ROLLOUT_APPROVALS_KEPT 1024u /* in one rollout: the policy's limits allow no more */
 
 struct rollout_index; /* counters and deadlines, kept up with every change of a member */
 
@@ -114,6 +152,11 @@ struct rollout {
         struct rollout_member *members; /* sorted by node */
         size_t n_members;
         msec_t created_at, finished_at;
+        struct rollout_approval *approvals; /* in the order in which they came */
+        size_t n_approvals;
+        bool emergency;               /* two people said that no wave soaks */
+        struct rollout_group *groups; /* in no order */
+        size_t n_groups;
         struct rollout_index *index;
 };
 
@@ -122,6 +165,7 @@ struct rollout_candidate { /* a node of the fleet when the rollout begins */
         struct pairs labels;
         bool connected;
         const char *previous_revision; /* NULL: none */
+        bool unavailable; /* out of service for an earlier change: holds a slot until it says where it is */
 };
 
 #define ROLLOUT_MEMBERS_MAX 1000000u
@@ -135,69 +179,6 @@ int rollout_new(const char *id, const char *fleet, const char *revision, const s
 struct rollout *rollout_free(struct rollout *r);
 DEFINE_CLEANUP(struct rollout, rollout_free)
 
-enum rollout_event_type {
-        ROLLOUT_EVENT_START,      /* Pending -> Progressing */
-        ROLLOUT_EVENT_TICK,       /* time has passed */
-        ROLLOUT_EVENT_NODE_STATE, /* the node reports its state for `revision` */
-        ROLLOUT_EVENT_CONNECTED,
-        ROLLOUT_EVENT_DISCONNECTED,
-        ROLLOUT_EVENT_NODE_REMOVED, /* revoked or left the fleet: out of every count */
-        ROLLOUT_EVENT_PAUSE,
-        ROLLOUT_EVENT_RESUME,
-        ROLLOUT_EVENT_ABORT, /* with rollback when `rollback`, else leave as is */
-        ROLLOUT_EVENT_RETRY, /* failed members of the waves begun are offered again; a Failed, Aborted or
-                                RolledBack rollout begins anew with its first wave */
-        ROLLOUT_EVENT_SUPERSEDE,
-        ROLLOUT_EVENT_TIME_GAP, /* we were away for gap_ms: every running deadline moves */
-};
-
-struct rollout_event {
-        enum rollout_event_type type;
-        const char *node;        /* NODE_*, CONNECTED, DISCONNECTED */
-        const char *revision;    /* NODE_STATE: the revision the report is about */
-        enum member_state state; /* NODE_STATE */
-        const char *reason;      /* NODE_STATE, PAUSE, ABORT, SUPERSEDE; may be NULL */
-        bool rollback;           /* ABORT */
-        msec_t gap_ms;           /* TIME_GAP */
-};
-
-enum rollout_effect_type {
-        ROLLOUT_EFFECT_ASSIGN,      /* give member the rollout's revision */
-        ROLLOUT_EFFECT_ASSIGN_BACK, /* give member its previous_revision */
-        ROLLOUT_EFFECT_MEMBER,      /* member changed: store it */
-        ROLLOUT_EFFECT_CHANGED,     /* phase, wave, pause or reason changed: store the rollout */
-        ROLLOUT_EFFECT_NOTE,        /* `text` belongs in the event log */
-        ROLLOUT_EFFECT_FINISHED,    /* a final phase was reached */
-};
-struct rollout_effect {
-        enum rollout_effect_type type;
-        size_t member; /* index, for the member kinds */
-        char *text;    /* NOTE */
-};
-struct rollout_effects { /* grows; release with rollout_effects_done() */
-        struct rollout_effect *items;
-        size_t n, cap;
-};
-void rollout_effects_done(struct rollout_effects *e);
-
-/* 0; -EINVAL when the event makes no sense in this phase (nothing changed, the error says why: "cannot
- * resume: the rollout is not paused"); -ENOMEM: memory ran out half-way, throw the rollout away and load it
- * again (nothing of the step is to be stored).
- *
- * NODE_STATE: only what speaks of the assignment made for this rollout may be given in, not what a node
- * says of an older one; a node that ASSIGN told nothing new is to be reported by the caller. While
- * RollingBack, `revision` is the member's previous one and Healthy confirms it. Reports about other
- * revisions, of unknown nodes and of members not yet offered anything are ignored. What nodes do (not what
- * people say) is never -EINVAL. After Succeeded, reports
- * still bring members that are not Healthy up to date; in the other final phases events of nodes change
- * nothing. Costs O(log n) but where many members change. */
-int rollout_step(struct rollout *r, const struct rollout_event *event, msec_t now,
-                 struct rollout_effects *effects, struct err **err);
-/* After loading: gives every effect again that may have been lost with the process (ASSIGN, ASSIGN_BACK,
- * FINISHED). Not for a rollout whose place a newer one has taken. 0 or -ENOMEM. */
-int rollout_restart(const struct rollout *r, struct rollout_effects *effects) _must_use_;
-/* When a TICK is next needed (0: never). */
-msec_t rollout_next_wake(const struct rollout *r);
 /* The member's index, SIZE_MAX: no such member. */
 size_t rollout_find_member(const struct rollout *r, const char *node) _pure_;
 
@@ -207,10 +188,13 @@ struct wave_counts {
         size_t total, pending, progressing, healthy, failed, deferred, rolled_back;
 };
 void rollout_count(const struct rollout *r, size_t wave, struct wave_counts *ret); /* SIZE_MAX: all waves */
-/* "Pending", "Progressing", "Soaking", "Passed", "Failed", "Stopped" for display. */
+/* "Pending", "AwaitingApproval", "Progressing", "Soaking", "Passed", "Failed", "Stopped" for display. */
 const char *rollout_wave_state(const struct rollout *r, size_t wave);
 /* Counts everything anew and compares with the counters and deadlines kept: for tests. */
 bool rollout_is_consistent(const struct rollout *r) _must_use_;
+/* Approvals that the wave has, and still needs to begin. */
+size_t rollout_wave_approvals(const struct rollout *r, size_t wave);
+size_t rollout_wave_missing_approvals(const struct rollout *r, size_t wave);
 
 /* The whole state, members included: for the database and the API. One flat object: id, fleet, revision,
  * policy (rollout_policy.h), createdAt, and what docs/api.md has in a Rollout's `status` under the same
@@ -221,3 +205,11 @@ json_t *rollout_to_json(const struct rollout *r, bool with_members) _must_use_;
  * NULL: they are in `rollout`). -EINVAL names what is wrong. */
 int rollout_from_json(const json_t *rollout, const json_t *members, struct rollout **ret, struct err **err);
 json_t *rollout_member_to_json(const struct rollout *r, size_t member) _must_use_;
+
+struct group_counts {
+        size_t total, used; /* members that are not removed; of them, those that hold a slot */
+        size_t allowed;     /* so many may, at most */
+};
+void rollout_group_count(const struct rollout *r, size_t group, struct group_counts *ret);
+
+#include "fleet/rollout_step.h"

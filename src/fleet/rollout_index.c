@@ -18,9 +18,16 @@ static msec_t wake_of_unanswered(const struct rollout *r, const struct rollout_m
 }
 
 msec_t rollout_member_wake(const struct rollout *r, const struct rollout_member *m) {
-        if (m->removed || m->deadline == 0)
+        if (m->removed)
                 return 0;
-        return m->going_back || m->state == MEMBER_OFFERED ? wake_of_unanswered(r, m) : m->deadline;
+        /* One that waits for its slot has no clock of its own, but is not waited for while it is away. */
+        if (rollout_member_may_go_away(m) && !m->connected)
+                return m->gone_at + r->policy.defer_after_ms;
+        if (m->deadline == 0)
+                return 0;
+        if (m->going_back || m->state == MEMBER_OFFERED)
+                return wake_of_unanswered(r, m);
+        return m->phase_deadline != 0 ? MIN(m->deadline, m->phase_deadline) : m->deadline;
 }
 
 /* ---- the heap */
@@ -120,6 +127,8 @@ static size_t *kind_of(struct wave_tally *t, const struct rollout_member *m) {
 static void tally_change(struct wave_tally *t, const struct rollout_member *m, size_t by) {
         t->total += by;
         *kind_of(t, m) += by;
+        if (m->failed && !m->waived)
+                t->failures += by;
         if (m->state == MEMBER_HEALTHY) {
                 t->ok += by;
                 if (m->connected)
@@ -145,19 +154,19 @@ static void count(const struct rollout *r, struct rollout_index *x, const struct
                 return;
         tally_change(&x->waves[m->wave], m, by);
         tally_change(&x->waves[r->n_waves], m, by);
-        if (m->failed && !m->waived)
-                x->failures += by;
         if (m->going_back)
                 x->going_back += by;
 }
 
 void rollout_index_take(struct rollout *r, size_t member) {
         count(r, r->index, &r->members[member], SIZE_MAX);
+        rollout_slots_take(r, r->index->slots, &r->members[member]);
 }
 
 void rollout_index_put(struct rollout *r, size_t member) {
         const struct rollout_member *m = &r->members[member];
         count(r, r->index, m, 1);
+        rollout_slots_put(r, r->index->slots, m);
         heap_update(r->index, member, rollout_member_wake(r, m));
 }
 
@@ -171,6 +180,7 @@ struct rollout_index *rollout_index_free(struct rollout_index *x) {
         free(x->position);
         free(x->wake);
         free(x->touched);
+        rollout_slots_free(x->slots);
         free(x);
         return NULL;
 }
@@ -186,7 +196,8 @@ static int index_new(const struct rollout *r, struct rollout_index **ret) {
         x->position = calloc(n, sizeof(*x->position));
         x->wake = calloc(n, sizeof(*x->wake));
         x->touched = calloc(n, sizeof(*x->touched));
-        if (!x->waves || !x->heap || !x->position || !x->wake || !x->touched)
+        if (!x->waves || !x->heap || !x->position || !x->wake || !x->touched ||
+            rollout_slots_new(r, &x->slots) < 0)
                 return -ENOMEM;
         memset(x->position, 0xff, n * sizeof(*x->position));
         for (size_t i = 0; i < r->n_members; i++) {
@@ -213,7 +224,8 @@ bool rollout_is_consistent(const struct rollout *r) {
         if (index_new(r, &x) < 0)
                 return false;
         if (memcmp(x->waves, kept->waves, (r->n_waves + 1) * sizeof(*x->waves)) != 0 ||
-            x->failures != kept->failures || x->going_back != kept->going_back || x->n_heap != kept->n_heap)
+            x->going_back != kept->going_back || x->n_heap != kept->n_heap ||
+            !rollout_slots_are_equal(r, x->slots, kept->slots))
                 return false;
         for (size_t i = 0; i < r->n_members; i++)
                 if (x->wake[i] != kept->wake[i] ||

@@ -6,7 +6,7 @@
  * so counting anew gives the same (rollout_is_consistent()). */
 #pragma once
 
-#include "fleet/rollout.h"
+#include "fleet/rollout_slots.h"
 
 struct wave_tally {
         size_t total; /* those that left the fleet are in none of these */
@@ -19,12 +19,13 @@ struct wave_tally {
         size_t observed;  /* Healthy and connected */
         size_t bad;       /* failed, and not Healthy since */
         size_t waived;    /* failures that a person accepted: in none of the six above */
+        size_t failures;  /* that count against the budgets, Healthy since or not */
 };
 
 struct rollout_index {
         struct wave_tally *waves; /* one more than the rollout has: the sum */
-        size_t failures;          /* that count against max_failed */
         size_t going_back;
+        struct rollout_slots *slots; /* NULL: the policy has no budgets */
 
         /* A heap of members by the time at which something is due. */
         uint32_t *heap;
@@ -57,8 +58,13 @@ static inline const struct wave_tally *rollout_tally_all(const struct rollout *r
 }
 
 /* When the soak ends if the wave stays healthy. */
-static inline msec_t rollout_soak_until(const struct rollout_wave *w) {
-        return w->healthy_at + w->pause_ms - w->soaked_ms;
+static inline msec_t rollout_soak_until(const struct rollout *r, const struct rollout_wave *w) {
+        return r->emergency ? w->healthy_at : w->healthy_at + w->pause_ms - w->soaked_ms;
+}
+
+/* It has the revision, and was not told to apply it yet: nothing of it was touched. */
+static inline bool rollout_member_may_go_away(const struct rollout_member *m) {
+        return m->state == MEMBER_STAGED && !m->granted && !m->slot && !m->failed && !m->going_back;
 }
 
 static inline bool member_state_is_at_work(enum member_state s) {

@@ -79,14 +79,30 @@ static json_t *wave_to_json(const struct rollout *r, size_t i) {
         put_counts(&w, r, i);
         put_time(&w, "startedAt", wave->started_at);
         bool soaks = r->phase == ROLLOUT_SOAKING && i == r->wave;
-        put_time(&w, "soakUntil", soaks ? rollout_soak_until(wave) : 0);
+        put_time(&w, "soakUntil", soaks ? rollout_soak_until(r, wave) : 0);
         put_time(&w, "healthyAt", wave->healthy_at);
         put_time(&w, "passedAt", wave->passed_at);
         put_if_set(&w, "soakedMs", wave->soaked_ms);
         put_number(&w, "pauseMs", wave->pause_ms);
         if (wave->success_threshold.is_set)
                 put_text(&w, "successThreshold", quantity_format(&wave->success_threshold, threshold));
+        if (wave->policy)
+                put_number(&w, "policyWave", wave->policy - r->policy.waves);
+        put_if_true(&w, "promoted", wave->promoted);
+        put_if_set(&w, "missingApprovals", (int64_t)rollout_wave_missing_approvals(r, i));
         return writer_take(&w);
+}
+
+static json_t *member_groups_to_json(const struct rollout *r, const struct rollout_member *m) {
+        json_t *a = json_array();
+        int failed = a == NULL;
+        for (size_t b = 0; b < r->policy.n_budgets; b++)
+                failed |= json_array_append_new(a, json_string(r->groups[m->groups[b]].name));
+        if (failed) {
+                json_decref(a);
+                return NULL;
+        }
+        return a;
 }
 
 json_t *rollout_member_to_json(const struct rollout *r, size_t member) {
@@ -113,7 +129,34 @@ json_t *rollout_member_to_json(const struct rollout *r, size_t member) {
         put_if_true(&w, "proven", m->proven);
         put_if_true(&w, "waived", m->waived);
         put_if_true(&w, "removed", m->removed);
+        put_if_set(&w, "phaseDeadline", m->phase_deadline);
+        put_if_true(&w, "granted", m->granted);
+        put_if_true(&w, "slot", m->slot);
+        if (m->groups)
+                put(&w, "groups", member_groups_to_json(r, m));
         return writer_take(&w);
+}
+
+static json_t *approval_to_json(const struct rollout *r, const struct rollout_approval *a) {
+        struct writer w = writer_new();
+        put_text(&w, "kind", rollout_approval_kind_name(a->kind));
+        put_text(&w, "wave", r->waves[a->wave].name);
+        put_text(&w, "by", a->by);
+        put_text(&w, "reason", a->reason);
+        put_time(&w, "at", a->at);
+        return writer_take(&w);
+}
+
+static json_t *approvals_to_json(const struct rollout *r) {
+        json_t *a = json_array();
+        int failed = a == NULL;
+        for (size_t i = 0; i < r->n_approvals; i++)
+                failed |= json_array_append_new(a, approval_to_json(r, &r->approvals[i]));
+        if (failed) {
+                json_decref(a);
+                return NULL;
+        }
+        return a;
 }
 
 static json_t *waves_to_json(const struct rollout *r) {
@@ -157,6 +200,9 @@ json_t *rollout_to_json(const struct rollout *r, bool with_members) {
         put_text(&w, "membersDigest", r->members_digest);
         put_time(&w, "startedAt", r->n_waves > 0 ? r->waves[0].started_at : 0);
         put_time(&w, "finishedAt", r->finished_at);
+        put_if_true(&w, "emergency", r->emergency);
+        if (r->n_approvals > 0)
+                put(&w, "approvals", approvals_to_json(r));
         if (with_members)
                 put(&w, "members", members_to_json(r));
         return writer_take(&w);
@@ -215,7 +261,8 @@ static int read_quantity(const json_t *o, const char *key, struct quantity *ret,
                        : 0;
 }
 
-static int read_wave(const json_t *j, struct rollout_wave *w, struct err **err) {
+static int read_wave(const json_t *j, const struct rollout *r, struct rollout_wave *w, struct err **err) {
+        int64_t policy = -1;
         int k = read_needed_text(j, "name", &w->name, err);
         if (k == 0)
                 k = read_time(j, "startedAt", &w->started_at, err);
@@ -229,6 +276,14 @@ static int read_wave(const json_t *j, struct rollout_wave *w, struct err **err) 
                 k = read_ms(j, "pauseMs", &w->pause_ms, err);
         if (k == 0)
                 k = read_quantity(j, "successThreshold", &w->success_threshold, err);
+        if (k == 0)
+                k = json_read_optional_bool(j, "promoted", &w->promoted, err);
+        if (k == 0)
+                k = json_read_optional_int(j, "policyWave", &policy, err);
+        if (k == 0 && policy >= (int64_t)r->policy.n_waves)
+                k = err_set(err, EINVAL, "field policyWave: the policy has no wave %" PRId64, policy);
+        if (k == 0 && policy >= 0)
+                w->policy = &r->policy.waves[policy];
         return k;
 }
 
@@ -253,7 +308,7 @@ static int read_waves(const json_t *j, struct rollout *r, struct err **err) {
                 return err_set(err, ENOMEM, "out of memory");
         for (size_t i = 0; i < n && k == 0; i++) {
                 r->n_waves++;
-                k = read_wave(json_array_get(waves, i), &r->waves[i], err);
+                k = read_wave(json_array_get(waves, i), r, &r->waves[i], err);
                 if (k == 0 && find_wave(r, r->waves[i].name) != i)
                         k = err_set(err, EINVAL, "wave %s is there twice", r->waves[i].name);
         }
@@ -276,6 +331,7 @@ static const struct {
                 {"deadline", offsetof(struct rollout_member, deadline)},
                 {"remaining", offsetof(struct rollout_member, remaining)},
                 {"goneAt", offsetof(struct rollout_member, gone_at)},
+                {"phaseDeadline", offsetof(struct rollout_member, phase_deadline)},
 },
   member_flags[] = {
           {"connected", offsetof(struct rollout_member, connected)},
@@ -287,6 +343,8 @@ static const struct {
           {"proven", offsetof(struct rollout_member, proven)},
           {"waived", offsetof(struct rollout_member, waived)},
           {"removed", offsetof(struct rollout_member, removed)},
+          {"granted", offsetof(struct rollout_member, granted)},
+          {"slot", offsetof(struct rollout_member, slot)},
 };
 
 static int read_member(const json_t *j, const struct rollout *r, struct rollout_member *m, struct err **err) {
@@ -318,6 +376,31 @@ static int read_member(const json_t *j, const struct rollout *r, struct rollout_
         return k;
 }
 
+/* The members' groups, by name. */
+static int read_groups(const json_t *members, struct rollout *r, struct err **err) {
+        size_t n = r->policy.n_budgets, len = r->n_members * n;
+        if (n == 0)
+                return 0;
+        _cleanup_(x_freep) char **names = calloc(MAX(len, 1u), sizeof(char *));
+        if (!names)
+                return err_set(err, ENOMEM, "out of memory");
+        const json_t *j;
+        size_t i;
+        json_array_foreach (members, i, j) {
+                const char *node = json_string_value(json_object_get(j, "node"));
+                const json_t *groups = json_object_get(j, "groups");
+                size_t member = rollout_find_member(r, node);
+                for (size_t b = 0; b < n; b++) {
+                        const char *name = json_string_value(json_array_get(groups, b));
+                        if (!name)
+                                return err_set(err, EINVAL, "member %s: field groups: expected %zu texts",
+                                               node, n);
+                        names[member * n + b] = (char *)(uintptr_t)name;
+                }
+        }
+        return rollout_groups_build(r, names, err);
+}
+
 static int compare_members(const void *a, const void *b) {
         return strcmp(((const struct rollout_member *)a)->node, ((const struct rollout_member *)b)->node);
 }
@@ -343,6 +426,51 @@ static int read_members(const json_t *members, struct rollout *r, struct err **e
         for (size_t i = 1; i < n; i++)
                 if (compare_members(&r->members[i - 1], &r->members[i]) == 0)
                         return err_set(err, EINVAL, "member %s is there twice", r->members[i].node);
+        return read_groups(members, r, err);
+}
+
+static int read_approval(const json_t *j, const struct rollout *r, struct rollout_approval *a,
+                         struct err **err) {
+        const char *kind = NULL, *wave = NULL;
+        int k = json_read_string(j, "kind", &kind, err);
+        if (k == 0)
+                k = json_read_string(j, "wave", &wave, err);
+        if (k == 0)
+                k = read_needed_text(j, "by", &a->by, err);
+        if (k == 0)
+                k = read_text(j, "reason", &a->reason, err);
+        if (k == 0)
+                k = read_time(j, "at", &a->at, err);
+        if (k < 0)
+                return k;
+        a->kind = ROLLOUT_APPROVAL_WAVE;
+        while (a->kind <= ROLLOUT_APPROVAL_PROMOTE && !str_eq(rollout_approval_kind_name(a->kind), kind))
+                a->kind++;
+        if (a->kind > ROLLOUT_APPROVAL_PROMOTE)
+                return err_set(err, EINVAL, "field kind: there is no approval \"%.40s\"", kind);
+        a->wave = find_wave(r, wave);
+        return a->wave == SIZE_MAX ? err_set(err, EINVAL, "field wave: there is no wave \"%.63s\"", wave) : 0;
+}
+
+static int read_approvals(const json_t *j, struct rollout *r, struct err **err) {
+        const json_t *list = json_object_get(j, "approvals");
+        int k = json_read_optional_bool(j, "emergency", &r->emergency, err);
+        if (k < 0 || !list)
+                return k;
+        size_t n = json_array_size(list);
+        if (!json_is_array(list) || n > ROLLOUT_APPROVALS_KEPT)
+                return err_set(err, EINVAL, "field approvals: expected a list of at most %u",
+                               ROLLOUT_APPROVALS_KEPT);
+        r->approvals = calloc(MAX(n, 1u), sizeof(*r->approvals));
+        if (!r->approvals)
+                return err_set(err, ENOMEM, "out of memory");
+        for (size_t i = 0; i < n; i++) {
+                k = read_approval(json_array_get(list, i), r, &r->approvals[r->n_approvals++], err);
+                if (k < 0) {
+                        (void)err_wrap(err, "approval %zu", i + 1);
+                        return k;
+                }
+        }
         return 0;
 }
 
@@ -405,6 +533,8 @@ int rollout_from_json(const json_t *rollout, const json_t *members, struct rollo
                 k = read_policy(rollout, r, err);
         if (k == 0)
                 k = read_waves(rollout, r, err);
+        if (k == 0)
+                k = read_approvals(rollout, r, err);
         if (k == 0)
                 k = read_members(members ? members : json_object_get(rollout, "members"), r, err);
         if (k == 0 && rollout_index_build(r) < 0)

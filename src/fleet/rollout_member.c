@@ -20,7 +20,7 @@ static const uint32_t member_next[] = {
         [MEMBER_PENDING] = TO(OFFERED) | TO(ROLLED_BACK) | TO(FAILED),
         [MEMBER_OFFERED] = REPORTED | TO(DEFERRED) | TO(PENDING),
         [MEMBER_DOWNLOADING] = REPORTED | TO(TIMED_OUT) | TO(DEFERRED) | TO(PENDING),
-        [MEMBER_STAGED] = REPORTED | TO(TIMED_OUT) | TO(PENDING),
+        [MEMBER_STAGED] = REPORTED | TO(TIMED_OUT) | TO(DEFERRED) | TO(PENDING),
         [MEMBER_WAITING_WINDOW] = REPORTED | TO(PENDING),
         [MEMBER_APPLYING] = REPORTED | TO(TIMED_OUT) | TO(PENDING),
         [MEMBER_CONFIRMING] = REPORTED | TO(TIMED_OUT) | TO(PENDING),
@@ -115,7 +115,12 @@ static void set_state(struct step *s, struct rollout_member *m, enum member_stat
 }
 
 static void stop_clock(struct rollout_member *m) {
-        m->deadline = m->remaining = 0;
+        m->deadline = m->remaining = m->phase_deadline = 0;
+}
+
+/* It waits for leave to apply, not we for it. */
+static bool stands_still(const struct rollout_member *m, enum member_state state) {
+        return state == MEMBER_WAITING_WINDOW || (state == MEMBER_STAGED && !m->granted);
 }
 
 void member_offer(struct step *s, size_t i) {
@@ -128,6 +133,7 @@ void member_offer(struct step *s, size_t i) {
         m->assigned = true;
         m->went_back = false;
         m->failed = m->waived = m->proven = false;
+        m->granted = !rollout_policy_has_slots(&s->r->policy);
         set_text(s, &m->reason, NULL);
         member_done(s, i);
         step_push(s, ROLLOUT_EFFECT_ASSIGN, i, NULL);
@@ -136,6 +142,7 @@ void member_offer(struct step *s, size_t i) {
 static void mark_failed(struct step *s, struct rollout_member *m) {
         m->failed = true;
         m->waived = false;
+        m->slot = false;
         stop_clock(m);
         s->culprit = (size_t)(m - s->r->members);
 }
@@ -148,6 +155,8 @@ static void defer(struct step *s, size_t i) {
         free(m->reason);
         if (m->state == MEMBER_DOWNLOADING)
                 m->reason = step_text(s, "went away while downloading");
+        else if (m->state == MEMBER_STAGED)
+                m->reason = step_text(s, "went away before its turn to apply");
         else if (m->connected)
                 m->reason = step_text(s, "connected, but did not answer the offer within %s", after);
         else
@@ -156,16 +165,38 @@ static void defer(struct step *s, size_t i) {
         stop_clock(m);
         m->accepted = 0;
         m->straggler = true;
+        m->slot = false;
         member_done(s, i);
+}
+
+/* What the policy gives one phase of the work alone; 0: nothing of its own. */
+static msec_t phase_deadline(const struct rollout *r, enum member_state state) {
+        switch (state) {
+        case MEMBER_DOWNLOADING: return r->policy.download_deadline_ms;
+        case MEMBER_APPLYING: return r->policy.apply_deadline_ms;
+        case MEMBER_CONFIRMING: return r->policy.confirm_deadline_ms;
+        case MEMBER_PENDING:
+        case MEMBER_OFFERED:
+        case MEMBER_STAGED:
+        case MEMBER_WAITING_WINDOW:
+        case MEMBER_HEALTHY:
+        case MEMBER_FAILED:
+        case MEMBER_ROLLED_BACK:
+        case MEMBER_TIMED_OUT:
+        case MEMBER_DEFERRED: break;
+        }
+        return 0;
 }
 
 static void time_out(struct step *s, size_t i) {
         char within[32];
         struct rollout_member *m = member_edit(s, i);
-        duration_format(s->r->policy.progress_deadline_ms, within, sizeof(within));
+        bool phase = m->phase_deadline != 0 && m->phase_deadline <= s->now && m->deadline > s->now;
+        duration_format(phase ? phase_deadline(s->r, m->state) : s->r->policy.progress_deadline_ms, within,
+                        sizeof(within));
         free(m->reason);
-        m->reason = step_text(s, "not healthy within %s, last seen %s%s", within, member_state_name(m->state),
-                              m->connected ? "" : ", silent since");
+        m->reason = step_text(s, phase ? "more than %s %s%s" : "not healthy within %s, last seen %s%s",
+                              within, member_state_name(m->state), m->connected ? "" : ", silent since");
         set_state(s, m, MEMBER_TIMED_OUT);
         mark_failed(s, m);
         member_done(s, i);
@@ -179,32 +210,76 @@ void member_give_up_way_back(struct step *s, size_t i) {
         member_done(s, i);
 }
 
+/* It kept a slot in which it does nothing, and was asked long enough. */
+static void member_release(struct step *s, size_t i) {
+        struct rollout_member *m = member_edit(s, i);
+        m->slot = false;
+        m->deadline = 0;
+        member_done(s, i);
+}
+
 /* Its time is over. */
 void member_expire(struct step *s, size_t i) {
         const struct rollout_member *m = &s->r->members[i];
         if (m->going_back)
                 member_give_up_way_back(s, i);
-        else if (m->state == MEMBER_OFFERED || (m->state == MEMBER_DOWNLOADING && !m->connected))
+        else if (m->state == MEMBER_OFFERED || (m->state == MEMBER_DOWNLOADING && !m->connected) ||
+                 rollout_member_may_go_away(m))
                 defer(s, i);
+        else if (m->state == MEMBER_PENDING || m->state == MEMBER_WAITING_WINDOW)
+                member_release(s, i);
         else
                 time_out(s, i);
 }
 
-/* The clock of a member that is at work now. It runs from the acceptance, stands still in WaitingWindow, and
- * does not run for one that failed: that is decided. */
+/* The clock of a member that is at work now. It runs from the acceptance, stands still while the member waits
+ * for a window or a slot, and does not run for one that failed: that is decided. */
 static void run_clock(struct step *s, struct rollout_member *m, enum member_state from,
                       enum member_state to) {
+        const struct rollout *r = s->r;
         bool fresh = !member_state_is_at_work(from);
-        msec_t left = fresh                           ? s->r->policy.progress_deadline_ms
-                      : from == MEMBER_WAITING_WINDOW ? m->remaining
-                                                      : MAX(m->deadline - s->now, 0);
+        msec_t left = fresh              ? r->policy.progress_deadline_ms
+                      : m->remaining > 0 ? m->remaining
+                                         : MAX(m->deadline - s->now, 1);
+        bool live = !rollout_phase_is_final(r->phase) || (r->phase == ROLLOUT_SUCCEEDED && m->slot);
         stop_clock(m);
-        if (m->failed || rollout_phase_is_final(s->r->phase))
+        if (m->failed || !live)
                 return;
-        if (to == MEMBER_WAITING_WINDOW)
+        if (stands_still(m, to)) {
                 m->remaining = left;
-        else
-                m->deadline = s->now + left;
+                if (m->slot) /* it is to give its slot back */
+                        m->deadline = s->now + r->policy.progress_deadline_ms;
+                return;
+        }
+        m->deadline = s->now + left;
+        msec_t phase = phase_deadline(r, to);
+        if (phase > 0)
+                m->phase_deadline = s->now + phase;
+}
+
+/* Does the member need to be told again what it may do? Keeps its slot in step with where it is. A member in
+ * its window's waiting room does not need one: it gives it back, and asks again when the window opens. It has
+ * given it back when it says that it waits on an assignment without a grant (reports about older assignments
+ * do not come this far). */
+static bool adjust_slot(struct step *s, struct rollout_member *m) {
+        bool applies = m->state == MEMBER_APPLYING || m->state == MEMBER_CONFIRMING;
+        if (!rollout_policy_has_slots(&s->r->policy))
+                return false;
+        if (!member_state_is_at_work(m->state)) {
+                m->slot = false;
+                return false;
+        }
+        if (m->state == MEMBER_WAITING_WINDOW) {
+                m->slot = m->granted; /* until it has heard that it has none */
+                m->granted = false;
+                return m->slot;
+        }
+        if (m->state == MEMBER_STAGED && m->slot && !m->granted) {
+                m->slot = m->granted = rollout_may_grant(s->r);
+                return m->granted;
+        }
+        m->slot |= applies || m->granted;
+        return false;
 }
 
 /* A member says where it is with the rollout's revision. */
@@ -212,15 +287,18 @@ void member_take_report(struct step *s, size_t i, enum member_state to, const ch
         const struct rollout_member *old = &s->r->members[i];
         if (!is_report(to) || old->state == MEMBER_PENDING)
                 return; /* Pending: nothing was offered, so it speaks of something else */
-        if (old->state == to ? str_eq(old->reason, reason) : !member_may_become(old, to))
+        bool gives_back = old->slot && !old->granted && old->state == to && to == MEMBER_WAITING_WINDOW;
+        if (old->state == to ? str_eq(old->reason, reason) && !gives_back : !member_may_become(old, to))
                 return;
         struct rollout_member *m = member_edit(s, i);
         enum member_state from = m->state;
+        bool tell = false;
         set_text(s, &m->reason, reason);
         if (m->accepted == 0)
                 m->accepted = s->now;
         set_state(s, m, to);
-        if (to != from) {
+        if (to != from || gives_back) {
+                tell = adjust_slot(s, m);
                 if (member_state_is_at_work(to))
                         run_clock(s, m, from, to);
                 else if (member_state_is_failure(to))
@@ -230,6 +308,16 @@ void member_take_report(struct step *s, size_t i, enum member_state to, const ch
                 m->proven |= to == MEMBER_HEALTHY;
         }
         member_done(s, i);
+        if (tell)
+                step_push(s, ROLLOUT_EFFECT_ASSIGN, i, NULL);
+}
+
+void member_grant(struct step *s, size_t i) {
+        struct rollout_member *m = member_edit(s, i);
+        m->granted = m->slot = true;
+        run_clock(s, m, m->state, m->state);
+        member_done(s, i);
+        step_push(s, ROLLOUT_EFFECT_ASSIGN, i, NULL);
 }
 
 /* A member that was told to go back says where it is with its previous revision. */
@@ -261,6 +349,7 @@ void member_send_back(struct step *s, size_t i) {
         struct rollout_member *m = member_edit(s, i);
         m->assigned = false;
         m->went_back = false;
+        m->slot = m->granted = false;
         stop_clock(m);
         if (m->previous_revision && !(m->state == MEMBER_DEFERRED && m->accepted == 0)) {
                 m->going_back = true;
@@ -284,6 +373,7 @@ void member_reset(struct step *s, size_t i) {
         set_state(s, m, MEMBER_PENDING);
         stop_clock(m);
         m->failed = m->waived = m->straggler = m->proven = m->going_back = m->went_back = false;
+        m->slot = m->granted = false;
         m->accepted = 0;
         if (!m->assigned)
                 m->offered = 0;
@@ -301,7 +391,7 @@ void member_set_connected(struct step *s, size_t i, bool connected) {
 void member_remove(struct step *s, size_t i) {
         struct rollout_member *m = member_edit(s, i);
         m->removed = true;
-        m->going_back = false;
+        m->going_back = m->slot = false;
         stop_clock(m);
         member_done(s, i);
 }
@@ -309,5 +399,11 @@ void member_remove(struct step *s, size_t i) {
 void member_waive(struct step *s, size_t i) {
         struct rollout_member *m = member_edit(s, i);
         m->waived = true;
+        member_done(s, i);
+}
+
+void member_leave_behind(struct step *s, size_t i) {
+        struct rollout_member *m = member_edit(s, i);
+        m->straggler = true;
         member_done(s, i);
 }

@@ -25,6 +25,7 @@ struct rollout_member *member_edit(struct step *s, size_t i);
 void member_done(struct step *s, size_t i);
 
 void member_offer(struct step *s, size_t i);
+void member_grant(struct step *s, size_t i); /* it waits, and has room: it may apply */
 /* Its deadline is over: Deferred, TimedOut, or waited for on its way back no longer. */
 void member_expire(struct step *s, size_t i);
 /* It says where it is with the rollout's revision; or, told to go back, with its previous one. States that no
@@ -40,3 +41,27 @@ void member_reset(struct step *s, size_t i);
 void member_set_connected(struct step *s, size_t i, bool connected);
 void member_remove(struct step *s, size_t i);
 void member_waive(struct step *s, size_t i);
+/* It is still at work in a wave that passes without it: a straggler from now on. */
+void member_leave_behind(struct step *s, size_t i);
+
+/* ---- the rollout (rollout_step.c) */
+void step_set_phase(struct step *s, enum rollout_phase to);
+void step_set_reason(struct step *s, char *text);                         /* takes text */
+void step_finish(struct step *s, enum rollout_phase phase, char *reason); /* takes reason */
+void step_roll_back(struct step *s, char *reason);                        /* takes reason */
+bool rollout_wave_has_begun(const struct rollout *r, const struct rollout_member *m);
+/* Between its start and the way back or the end, paused or not; and not paused. */
+static inline bool rollout_is_under_way(const struct rollout *r) {
+        return r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING ||
+               r->phase == ROLLOUT_AWAITING_APPROVAL;
+}
+bool rollout_may_offer(const struct rollout *r);
+/* After Succeeded stragglers still come, and are given slots. */
+static inline bool rollout_may_grant(const struct rollout *r) {
+        return (rollout_is_under_way(r) || r->phase == ROLLOUT_SUCCEEDED) && !r->paused;
+}
+
+/* ---- people (rollout_people.c) */
+int step_person(struct step *s, const struct rollout_event *event, struct err **err);
+char *rollout_approvers_text(const struct rollout_wave_policy *p) _must_use_;
+void rollout_forget_approvals(struct rollout *r);

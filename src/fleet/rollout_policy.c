@@ -60,6 +60,40 @@ static int put_quantity(json_t *o, const char *key, const struct quantity *q) {
         return q->is_set ? json_object_set_new(o, key, json_string(quantity_format(q, text))) : 0;
 }
 
+static int put_if_set(json_t *o, const char *key, int64_t value) {
+        return value != 0 ? json_object_set_new(o, key, json_integer(value)) : 0;
+}
+
+static int put_texts(json_t *o, const char *key, const char *const *texts, size_t n) {
+        if (n == 0)
+                return 0;
+        json_t *list = json_array();
+        int r = 0;
+        for (size_t i = 0; i < n; i++)
+                r |= json_array_append_new(list, json_string(texts[i]));
+        return r | json_object_set_new(o, key, list);
+}
+
+static json_t *budget_to_json(const struct rollout_budget *b) {
+        json_t *o = json_object();
+        if ((put_texts(o, "groupBy", b->group_by, b->n_group_by) |
+             put_quantity(o, "maxUnavailable", &b->max_unavailable)) != 0) {
+                json_decref(o);
+                return NULL;
+        }
+        return o;
+}
+
+static int put_budgets(json_t *o, const struct rollout_policy *p) {
+        if (p->n_budgets == 0)
+                return 0;
+        json_t *list = json_array();
+        int r = 0;
+        for (size_t i = 0; i < p->n_budgets; i++)
+                r |= json_array_append_new(list, budget_to_json(&p->budgets[i]));
+        return r | json_object_set_new(o, "budgets", list);
+}
+
 static json_t *wave_to_json(const struct rollout_wave_policy *w) {
         json_t *o = json_object();
         int r = json_object_set_new(o, "name", json_string(w->name));
@@ -67,6 +101,10 @@ static json_t *wave_to_json(const struct rollout_wave_policy *w) {
         r |= put_quantity(o, "limit", &w->limit);
         r |= json_object_set_new(o, "pauseMs", json_integer(w->pause_ms));
         r |= put_quantity(o, "successThreshold", &w->success_threshold);
+        r |= put_quantity(o, "failureBudget", &w->failure_budget);
+        r |= put_if_set(o, "minSample", w->min_sample);
+        r |= put_if_set(o, "approvals", w->approvals);
+        r |= put_texts(o, "approvers", w->approvers, w->n_approvers);
         if (r != 0) {
                 json_decref(o);
                 return NULL;
@@ -85,6 +123,10 @@ json_t *rollout_policy_to_json(const struct rollout_policy *p) {
         r |= json_object_set_new(o, "progressDeadlineMs", json_integer(p->progress_deadline_ms));
         r |= json_object_set_new(o, "deferAfterMs", json_integer(p->defer_after_ms));
         r |= json_object_set_new(o, "rollbackOnFailure", json_boolean(p->rollback_on_failure));
+        r |= put_if_set(o, "downloadDeadlineMs", p->download_deadline_ms);
+        r |= put_if_set(o, "applyDeadlineMs", p->apply_deadline_ms);
+        r |= put_if_set(o, "confirmDeadlineMs", p->confirm_deadline_ms);
+        r |= put_budgets(o, p);
         if (r != 0) {
                 json_decref(o);
                 return NULL;
@@ -119,6 +161,86 @@ static int read_bounded(const json_t *o, const char *key, int64_t min, int64_t m
         return 0;
 }
 
+/* A list of 0 to max texts that differ, each of 1 to size bytes. */
+static int read_texts(struct arena *arena, const json_t *o, const char *key, size_t max, size_t size,
+                      const char ***ret, size_t *ret_n, struct err **err) {
+        const json_t *list = json_object_get(o, key);
+        if (!list || json_is_null(list))
+                return 0;
+        size_t n = json_array_size(list);
+        if (!json_is_array(list) || n > max)
+                return err_set(err, EINVAL, "field %s: expected a list of at most %zu", key, max);
+        const char **texts = arena_calloc(arena, n + 1, sizeof(*texts));
+        if (!texts)
+                return err_set(err, ENOMEM, "out of memory");
+        for (size_t i = 0; i < n; i++) {
+                const char *text = json_string_value(json_array_get(list, i));
+                if (!text || text[0] == '\0' || strlen(text) > size)
+                        return err_set(err, EINVAL, "field %s: item %zu is no text of 1 to %zu bytes", key,
+                                       i + 1, size);
+                for (size_t k = 0; k < i; k++)
+                        if (strcmp(texts[k], text) == 0)
+                                return err_set(err, EINVAL, "field %s: %s is there twice", key, text);
+                texts[i] = arena_strdup(arena, text);
+                if (!texts[i])
+                        return err_set(err, ENOMEM, "out of memory");
+        }
+        *ret = texts;
+        *ret_n = n;
+        return 0;
+}
+
+static int read_approval(struct arena *arena, const json_t *j, struct rollout_wave_policy *ret,
+                         struct err **err) {
+        int r = read_bounded(j, "approvals", 0, ROLLOUT_APPROVALS_MAX, &ret->approvals, err);
+        if (r == 0)
+                r = read_texts(arena, j, "approvers", ROLLOUT_APPROVERS_MAX, ROLLOUT_PERSON_MAX,
+                               &ret->approvers, &ret->n_approvers, err);
+        if (r < 0)
+                return r;
+        if (ret->n_approvers > 0 && (size_t)ret->approvals > ret->n_approvers)
+                return err_set(err, EINVAL,
+                               "field approvals: %" PRId64 " are needed, and only %zu people may approve",
+                               ret->approvals, ret->n_approvers);
+        if (ret->n_approvers > 0 && ret->approvals == 0)
+                return err_set(err, EINVAL, "field approvers: no approval is needed");
+        return 0;
+}
+
+static int read_budget(struct arena *arena, const json_t *j, struct rollout_budget *ret, struct err **err) {
+        int r = read_texts(arena, j, "groupBy", ROLLOUT_GROUP_BY_MAX, 512, &ret->group_by, &ret->n_group_by,
+                           err);
+        if (r == 0)
+                r = read_quantity(j, "maxUnavailable", &ret->max_unavailable, err);
+        if (r < 0)
+                return r;
+        if (!ret->max_unavailable.is_set || ret->max_unavailable.value == 0)
+                return err_set(err, EINVAL, "field maxUnavailable: with 0 no node could ever apply");
+        return 0;
+}
+
+static int read_budgets(struct arena *arena, const json_t *j, struct rollout_policy *p, struct err **err) {
+        const json_t *budgets = json_object_get(j, "budgets");
+        if (!budgets || json_is_null(budgets))
+                return 0;
+        size_t n = json_array_size(budgets);
+        if (!json_is_array(budgets) || n > ROLLOUT_BUDGETS_MAX)
+                return err_set(err, EINVAL, "field budgets: expected a list of at most %d",
+                               ROLLOUT_BUDGETS_MAX);
+        p->budgets = n > 0 ? arena_calloc(arena, n, sizeof(*p->budgets)) : NULL;
+        if (n > 0 && !p->budgets)
+                return err_set(err, ENOMEM, "out of memory");
+        p->n_budgets = n;
+        for (size_t i = 0; i < n; i++) {
+                int r = read_budget(arena, json_array_get(budgets, i), &p->budgets[i], err);
+                if (r < 0) {
+                        (void)err_wrap(err, "budget %zu", i + 1);
+                        return r;
+                }
+        }
+        return 0;
+}
+
 static int read_wave(struct arena *arena, const json_t *j, struct rollout_wave_policy *ret,
                      struct err **err) {
         const char *name;
@@ -141,6 +263,12 @@ static int read_wave(struct arena *arena, const json_t *j, struct rollout_wave_p
                 r = read_bounded(j, "pauseMs", 0, ROLLOUT_TIME_MAX_MS, &ret->pause_ms, err);
         if (r == 0)
                 r = read_quantity(j, "successThreshold", &ret->success_threshold, err);
+        if (r == 0)
+                r = read_quantity(j, "failureBudget", &ret->failure_budget, err);
+        if (r == 0)
+                r = read_bounded(j, "minSample", 0, QUANTITY_MAX, &ret->min_sample, err);
+        if (r == 0)
+                r = read_approval(arena, j, ret, err);
         return r;
 }
 
@@ -190,6 +318,15 @@ int rollout_policy_from_json(struct arena *arena, const json_t *j, struct rollou
                 r = read_bounded(j, "deferAfterMs", 0, ROLLOUT_TIME_MAX_MS, &p.defer_after_ms, err);
         if (r == 0)
                 r = json_read_optional_bool(j, "rollbackOnFailure", &p.rollback_on_failure, err);
+        if (r == 0)
+                r = read_bounded(j, "downloadDeadlineMs", 0, ROLLOUT_TIME_MAX_MS, &p.download_deadline_ms,
+                                 err);
+        if (r == 0)
+                r = read_bounded(j, "applyDeadlineMs", 0, ROLLOUT_TIME_MAX_MS, &p.apply_deadline_ms, err);
+        if (r == 0)
+                r = read_bounded(j, "confirmDeadlineMs", 0, ROLLOUT_TIME_MAX_MS, &p.confirm_deadline_ms, err);
+        if (r == 0)
+                r = read_budgets(arena, j, &p, err);
         if (r < 0) {
                 (void)err_wrap(err, "rollout policy");
                 return r;

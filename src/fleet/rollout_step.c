@@ -15,7 +15,7 @@
 /* ---- phases */
 
 /* Takes the text. */
-static void set_reason(struct step *s, char *text) {
+void step_set_reason(struct step *s, char *text) {
         free(s->r->reason);
         s->r->reason = text;
         s->changed = true;
@@ -26,8 +26,9 @@ static void set_reason(struct step *s, char *text) {
 
 static const uint32_t phase_next[] = {
         [ROLLOUT_PENDING] = PHASE(PROGRESSING) | PHASE(ABORTED) | PHASE(SUPERSEDED),
-        [ROLLOUT_PROGRESSING] = PHASE(SOAKING) | PHASE(ROLLING_BACK) | ANY_END,
+        [ROLLOUT_PROGRESSING] = PHASE(SOAKING) | PHASE(AWAITING_APPROVAL) | PHASE(ROLLING_BACK) | ANY_END,
         [ROLLOUT_SOAKING] = PHASE(PROGRESSING) | PHASE(ROLLING_BACK) | ANY_END,
+        [ROLLOUT_AWAITING_APPROVAL] = PHASE(PROGRESSING) | PHASE(ROLLING_BACK) | ANY_END,
         [ROLLOUT_ROLLING_BACK] = PHASE(ROLLED_BACK) | PHASE(FAILED) | PHASE(ABORTED) | PHASE(SUPERSEDED),
         [ROLLOUT_SUCCEEDED] = 0,
         [ROLLOUT_FAILED] = PHASE(PROGRESSING),
@@ -36,7 +37,7 @@ static const uint32_t phase_next[] = {
         [ROLLOUT_SUPERSEDED] = 0,
 };
 
-static void set_phase(struct step *s, enum rollout_phase to) {
+void step_set_phase(struct step *s, enum rollout_phase to) {
         if (s->r->phase == to)
                 return;
         if (!((phase_next[s->r->phase] >> to) & 1u)) {
@@ -48,11 +49,11 @@ static void set_phase(struct step *s, enum rollout_phase to) {
 }
 
 /* Takes the reason. */
-static void finish(struct step *s, enum rollout_phase phase, char *reason) {
-        set_phase(s, phase);
+void step_finish(struct step *s, enum rollout_phase phase, char *reason) {
+        step_set_phase(s, phase);
         s->r->finished_at = s->now;
         s->r->paused = false;
-        set_reason(s, reason);
+        step_set_reason(s, reason);
         step_note(s, step_text(s, "rollout %s%s%s", rollout_phase_name(phase), reason ? ": " : "",
                                reason ? reason : ""));
         s->finished = true;
@@ -79,23 +80,23 @@ static void finish_rollback(struct step *s) {
         }
         const char *why = r->reason ? r->reason : "by request";
         if (!had_previous)
-                finish(s, r->gave_up ? ROLLOUT_FAILED : ROLLOUT_ABORTED,
-                       step_text(s, "%s; there is nothing to go back to", why));
+                step_finish(s, r->gave_up ? ROLLOUT_FAILED : ROLLOUT_ABORTED,
+                            step_text(s, "%s; there is nothing to go back to", why));
         else if (unconfirmed > 0)
-                finish(s, ROLLOUT_ROLLED_BACK,
-                       step_text(s, "%s; %zu node%s not confirmed", why, unconfirmed,
-                                 unconfirmed == 1 ? "" : "s"));
+                step_finish(s, ROLLOUT_ROLLED_BACK,
+                            step_text(s, "%s; %zu node%s not confirmed", why, unconfirmed,
+                                      unconfirmed == 1 ? "" : "s"));
         else
-                finish(s, ROLLOUT_ROLLED_BACK, step_text(s, "%s", why));
+                step_finish(s, ROLLOUT_ROLLED_BACK, step_text(s, "%s", why));
 }
 
 /* Takes the reason. */
-static void start_rollback(struct step *s, char *reason) {
+void step_roll_back(struct step *s, char *reason) {
         struct rollout *r = s->r;
         size_t n = 0;
-        set_phase(s, ROLLOUT_ROLLING_BACK);
+        step_set_phase(s, ROLLOUT_ROLLING_BACK);
         r->paused = false;
-        set_reason(s, reason);
+        step_set_reason(s, reason);
         for (size_t i = 0; i < r->n_members; i++) {
                 if (!r->members[i].assigned || r->members[i].removed)
                         continue;
@@ -112,11 +113,11 @@ static void give_up(struct step *s, char *reason) {
         r->gave_up = true;
         s->changed = true;
         if (r->policy.rollback_on_failure) {
-                start_rollback(s, reason);
+                step_roll_back(s, reason);
                 return;
         }
         r->paused = true;
-        set_reason(s, reason);
+        step_set_reason(s, reason);
         step_note(s, step_text(s, "paused: %s", reason ? reason : "failed"));
 }
 
@@ -144,6 +145,41 @@ static void begin_wave(struct step *s) {
         }
 }
 
+static char *text_of_wait(struct step *s) {
+        const struct rollout *r = s->r;
+        const struct rollout_wave *w = &r->waves[r->wave];
+        _cleanup_(x_freep) char *who = rollout_approvers_text(w->policy);
+        size_t has = rollout_wave_approvals(r, r->wave), missing = rollout_wave_missing_approvals(r, r->wave);
+        if (!who)
+                s->error = -ENOMEM;
+        return who ? step_text(s, "wave %s waits to be approved by %s (%zu of %zu)", w->name, who, has,
+                               has + missing)
+                   : NULL;
+}
+
+/* People must say that the wave may begin. True: they have not all said so yet. */
+static bool await_approval(struct step *s) {
+        struct rollout *r = s->r;
+        if (rollout_wave_missing_approvals(r, r->wave) == 0) {
+                if (r->phase == ROLLOUT_AWAITING_APPROVAL) {
+                        step_set_phase(s, ROLLOUT_PROGRESSING);
+                        if (!r->paused)
+                                step_set_reason(s, NULL);
+                }
+                return false;
+        }
+        bool begins = r->phase != ROLLOUT_AWAITING_APPROVAL;
+        step_set_phase(s, ROLLOUT_AWAITING_APPROVAL);
+        char *text = text_of_wait(s);
+        if (begins && text)
+                step_note(s, step_text(s, "%s", text));
+        if (r->paused || str_eq(r->reason, text))
+                free(text);
+        else
+                step_set_reason(s, text);
+        return true;
+}
+
 static void pass_wave(struct step *s) {
         struct rollout *r = s->r;
         struct rollout_wave *w = &r->waves[r->wave];
@@ -153,17 +189,35 @@ static void pass_wave(struct step *s) {
         step_note(s, step_text(s, "wave %s passed: %zu healthy, %zu failed, %zu deferred", w->name, t->ok,
                                t->bad + t->waived, t->total - t->ok - t->bad - t->waived));
         if (r->wave + 1 == r->n_waves) {
-                finish(s, ROLLOUT_SUCCEEDED, text_of_stragglers(s));
+                step_finish(s, ROLLOUT_SUCCEEDED, text_of_stragglers(s));
                 return;
         }
         r->wave++;
-        set_phase(s, ROLLOUT_PROGRESSING);
+        step_set_phase(s, ROLLOUT_PROGRESSING);
 }
 
 /* Real successes that the wave needs: min_sample, or all where it is smaller. */
 static size_t wave_need(const struct rollout *r, size_t wave) {
         const struct wave_tally *t = rollout_tally(r, wave);
-        return (size_t)MIN(r->policy.min_sample, (int64_t)(t->total - t->waived));
+        const struct rollout_wave_policy *p = r->waves[wave].policy;
+        int64_t sample = p && p->min_sample > 0 ? p->min_sample : r->policy.min_sample;
+        return (size_t)MIN(sample, (int64_t)(t->total - t->waived));
+}
+
+/* Failures of one wave above its own budget, whether it is the current one or has passed: a text, or NULL. */
+static char *find_overspent_wave(struct step *s) {
+        const struct rollout *r = s->r;
+        for (size_t i = 0; i < r->n_waves && i <= r->wave; i++) {
+                const struct rollout_wave_policy *p = r->waves[i].policy;
+                const struct wave_tally *t = rollout_tally(r, i);
+                if (!p || !p->failure_budget.is_set)
+                        continue;
+                int64_t budget = quantity_of(&p->failure_budget, (int64_t)t->total);
+                if ((int64_t)t->failures > budget)
+                        return step_text(s, "%zu node%s of wave %s failed, %" PRId64 " tolerated",
+                                         t->failures, t->failures == 1 ? "" : "s", r->waves[i].name, budget);
+        }
+        return NULL;
 }
 
 static int64_t tolerated_failures(const struct rollout *r) {
@@ -174,12 +228,16 @@ static int64_t tolerated_failures(const struct rollout *r) {
 static char *find_failure(struct step *s) {
         const struct rollout *r = s->r;
         int64_t tolerated = tolerated_failures(r);
-        if ((int64_t)r->index->failures > tolerated)
-                return text_of_failure(s, step_text(s, "%zu node%s failed, %" PRId64 " tolerated",
-                                                    r->index->failures, r->index->failures == 1 ? "" : "s",
-                                                    tolerated));
+        if ((int64_t)rollout_tally_all(r)->failures > tolerated)
+                return text_of_failure(s,
+                                       step_text(s, "%zu node%s failed, %" PRId64 " tolerated",
+                                                 rollout_tally_all(r)->failures,
+                                                 rollout_tally_all(r)->failures == 1 ? "" : "s", tolerated));
+        char *overspent = find_overspent_wave(s);
+        if (overspent)
+                return text_of_failure(s, overspent);
         const struct rollout_wave *w = &r->waves[r->wave];
-        if (w->started_at == 0)
+        if (w->started_at == 0 || w->promoted)
                 return NULL;
         const struct wave_tally *t = rollout_tally(r, r->wave);
         size_t possible = t->ok + t->undecided + t->late + t->relapsed;
@@ -203,7 +261,7 @@ static bool threshold_is_met(const struct rollout *r) {
         const struct wave_tally *t = rollout_tally(r, r->wave);
         const struct quantity *threshold = &r->waves[r->wave].success_threshold;
         if (!threshold->is_set)
-                return (int64_t)(r->index->failures + t->relapsed) <= tolerated_failures(r);
+                return (int64_t)(rollout_tally_all(r)->failures + t->relapsed) <= tolerated_failures(r);
         return (int64_t)t->ok >= quantity_of(threshold, (int64_t)(t->ok + t->bad + t->relapsed));
 }
 
@@ -211,6 +269,8 @@ static bool wave_is_healthy(const struct rollout *r) {
         const struct wave_tally *t = rollout_tally(r, r->wave);
         if (t->total == 0 && r->paused)
                 return false; /* see on_removed() */
+        if (r->waves[r->wave].promoted)
+                return true;
         return t->undecided == 0 && t->ok >= wave_need(r, r->wave) && threshold_is_met(r);
 }
 
@@ -226,13 +286,13 @@ static bool soak(struct step *s) {
                 char pause[32];
                 w->healthy_at = s->now;
                 s->changed = true;
-                if (w->pause_ms > 0)
+                if (rollout_soak_until(r, w) > s->now)
                         step_note(s, step_text(s, "wave %s is healthy: soaks for %s", w->name,
                                                duration_format(w->pause_ms - w->soaked_ms, pause,
                                                                sizeof(pause))));
         }
-        if (r->paused || s->now < rollout_soak_until(w) || !soak_is_observed(r)) {
-                set_phase(s, ROLLOUT_SOAKING);
+        if (r->paused || (!w->promoted && (s->now < rollout_soak_until(r, w) || !soak_is_observed(r)))) {
+                step_set_phase(s, ROLLOUT_SOAKING);
                 return false;
         }
         pass_wave(s);
@@ -247,17 +307,25 @@ static void interrupt_soak(struct step *s) {
         w->soaked_ms = MIN(w->soaked_ms + MAX(s->now - w->healthy_at, 0), w->pause_ms);
         w->healthy_at = 0;
         s->changed = true;
-        set_phase(s, ROLLOUT_PROGRESSING);
+        step_set_phase(s, ROLLOUT_PROGRESSING);
         step_note(s, step_text(s, "wave %s is not healthy any more: its soak stands still", w->name));
 }
 
+static void grant_slots(struct step *s) {
+        while (rollout_may_grant(s->r) && s->error == 0) {
+                size_t member = rollout_slots_next(s->r, s->r->index->slots);
+                if (member == SIZE_MAX)
+                        return;
+                member_grant(s, member);
+        }
+}
+
 /* Does what the counters call for. */
-static void settle(struct step *s) {
+static void settle_phase(struct step *s) {
         struct rollout *r = s->r;
-        while ((r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING) && !r->gave_up &&
-               s->error == 0) {
+        while (rollout_is_under_way(r) && !r->gave_up && s->error == 0) {
                 if (r->n_waves == 0) {
-                        finish(s, ROLLOUT_SUCCEEDED, NULL);
+                        step_finish(s, ROLLOUT_SUCCEEDED, NULL);
                         return;
                 }
                 char *failure = find_failure(s);
@@ -266,7 +334,7 @@ static void settle(struct step *s) {
                         break;
                 }
                 if (r->waves[r->wave].started_at == 0) {
-                        if (r->paused)
+                        if (await_approval(s) || r->paused)
                                 return;
                         begin_wave(s);
                 } else if (!wave_is_healthy(r)) {
@@ -280,22 +348,42 @@ static void settle(struct step *s) {
                 finish_rollback(s);
 }
 
+static void settle(struct step *s) {
+        settle_phase(s);
+        grant_slots(s);
+}
+
 /* ---- events of nodes and of time */
+
+static void tell_stragglers(struct step *s) {
+        char *text = text_of_stragglers(s);
+        if (str_eq(text, s->r->reason))
+                free(text);
+        else
+                step_set_reason(s, text);
+}
+
+/* Slots are kept after Succeeded, too. */
+static bool has_clocks(const struct rollout *r) {
+        return !rollout_phase_is_final(r->phase) || (r->phase == ROLLOUT_SUCCEEDED && r->index->slots);
+}
 
 static void on_tick(struct step *s) {
         size_t member;
         msec_t wake;
-        while (!rollout_phase_is_final(s->r->phase) && rollout_index_first(s->r, &member, &wake) &&
-               wake <= s->now && s->error == 0)
+        while (has_clocks(s->r) && rollout_index_first(s->r, &member, &wake) && wake <= s->now &&
+               s->error == 0)
                 member_expire(s, member);
+        if (s->r->phase == ROLLOUT_SUCCEEDED)
+                tell_stragglers(s);
 }
 
-static bool wave_has_begun(const struct rollout *r, const struct rollout_member *m) {
+bool rollout_wave_has_begun(const struct rollout *r, const struct rollout_member *m) {
         return r->waves[m->wave].started_at != 0;
 }
 
-static bool may_offer(const struct rollout *r) {
-        return (r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING) && !r->paused;
+bool rollout_may_offer(const struct rollout *r) {
+        return rollout_is_under_way(r) && !r->paused;
 }
 
 static void on_presence(struct step *s, size_t i, bool connected) {
@@ -303,7 +391,8 @@ static void on_presence(struct step *s, size_t i, bool connected) {
         if (m->connected == connected)
                 return;
         member_set_connected(s, i, connected);
-        if (connected && m->state == MEMBER_DEFERRED && wave_has_begun(s->r, m) && may_offer(s->r))
+        if (connected && m->state == MEMBER_DEFERRED && rollout_wave_has_begun(s->r, m) &&
+            rollout_may_offer(s->r))
                 member_offer(s, i);
 }
 
@@ -326,16 +415,15 @@ static void on_removed(struct step *s, size_t i) {
         member_remove(s, i);
         s->changed = true; /* its totals */
         /* A wave without nodes proves nothing: that the next one may begin is for a person to say. */
-        if ((r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING) && !r->paused &&
-            r->members[i].wave == r->wave && r->waves[r->wave].started_at != 0 &&
-            r->waves[r->wave].passed_at == 0 && r->wave + 1 < r->n_waves &&
-            rollout_tally(r, r->wave)->total == 0) {
+        if (rollout_is_under_way(r) && !r->paused && r->members[i].wave == r->wave &&
+            r->waves[r->wave].started_at != 0 && r->waves[r->wave].passed_at == 0 &&
+            r->wave + 1 < r->n_waves && rollout_tally(r, r->wave)->total == 0) {
                 char *reason = step_text(
                         s, "all nodes of wave %s were removed: resume to go on without it, or abort",
                         r->waves[r->wave].name);
                 r->paused = true;
                 step_note(s, step_text(s, "paused: %s", reason ? reason : "a wave lost its nodes"));
-                set_reason(s, reason);
+                step_set_reason(s, reason);
         }
 }
 
@@ -344,11 +432,7 @@ static void on_straggler(struct step *s, size_t i, const struct rollout_event *e
         if (event->type != ROLLOUT_EVENT_NODE_STATE || s->r->members[i].state == MEMBER_HEALTHY)
                 return;
         on_node_state(s, i, event);
-        char *text = text_of_stragglers(s);
-        if (str_eq(text, s->r->reason))
-                free(text);
-        else
-                set_reason(s, text);
+        tell_stragglers(s);
 }
 
 static int on_node(struct step *s, const struct rollout_event *event, struct err **err) {
@@ -359,8 +443,17 @@ static int on_node(struct step *s, const struct rollout_event *event, struct err
                 return 0;
         if (s->r->phase == ROLLOUT_SUCCEEDED)
                 on_straggler(s, i, event);
-        if (rollout_phase_is_final(s->r->phase))
+        if (rollout_phase_is_final(s->r->phase)) {
+                /* Who may be given a slot is for those who are there alone. */
+                if (s->r->phase == ROLLOUT_SUCCEEDED && s->r->index->slots &&
+                    event->type != ROLLOUT_EVENT_NODE_STATE) {
+                        if (event->type == ROLLOUT_EVENT_NODE_REMOVED)
+                                member_remove(s, i);
+                        else if (s->r->members[i].connected != (event->type == ROLLOUT_EVENT_CONNECTED))
+                                member_set_connected(s, i, event->type == ROLLOUT_EVENT_CONNECTED);
+                }
                 return 0;
+        }
         if (event->type == ROLLOUT_EVENT_NODE_STATE)
                 on_node_state(s, i, event);
         else if (event->type == ROLLOUT_EVENT_NODE_REMOVED)
@@ -375,7 +468,7 @@ static int on_time_gap(struct step *s, msec_t gap, struct err **err) {
         struct rollout *r = s->r;
         if (gap < 0 || gap > ROLLOUT_TIME_MAX_MS)
                 return err_set(err, EINVAL, "a time gap of %" PRId64 " ms", gap);
-        if (gap == 0 || rollout_phase_is_final(r->phase))
+        if (gap == 0 || !has_clocks(r))
                 return 0;
         rollout_index_shift(r, gap); /* first: then the members below are where they belong */
         for (size_t i = 0; i < r->n_members; i++) {
@@ -384,6 +477,8 @@ static int on_time_gap(struct step *s, msec_t gap, struct err **err) {
                         continue;
                 if (m->deadline != 0)
                         m->deadline += gap;
+                if (m->phase_deadline != 0)
+                        m->phase_deadline += gap;
                 if (m->gone_at != 0)
                         m->gone_at += gap;
                 step_push(s, ROLLOUT_EFFECT_MEMBER, i, NULL);
@@ -395,173 +490,25 @@ static int on_time_gap(struct step *s, msec_t gap, struct err **err) {
         return 0;
 }
 
-/* ---- what people say */
-
-static int refuse(const struct rollout *r, const char *verb, struct err **err) {
-        return err_set(err, EINVAL, "cannot %s: the rollout is %s", verb, rollout_phase_name(r->phase));
-}
-
-static int on_start(struct step *s, struct err **err) {
-        if (s->r->phase != ROLLOUT_PENDING)
-                return refuse(s->r, "start", err);
-        set_phase(s, ROLLOUT_PROGRESSING);
-        step_note(s, step_text(s, "rollout begins: %zu nodes in %zu waves", s->r->n_members, s->r->n_waves));
-        return 0;
-}
-
-static int on_pause(struct step *s, const char *reason, struct err **err) {
-        struct rollout *r = s->r;
-        if (rollout_phase_is_final(r->phase) || r->phase == ROLLOUT_ROLLING_BACK)
-                return refuse(r, "pause", err);
-        if (r->paused)
-                return err_set(err, EINVAL, "cannot pause: the rollout is paused already");
-        r->paused = true;
-        set_reason(s, reason ? step_text(s, "%s", reason) : NULL);
-        step_note(s, step_text(s, "paused%s%s", reason ? ": " : "", reason ? reason : ""));
-        return 0;
-}
-
-/* Who came back while nothing could be offered. */
-static void offer_to_returned(struct step *s) {
-        for (size_t i = 0; i < s->r->n_members; i++) {
-                const struct rollout_member *m = &s->r->members[i];
-                if (m->state == MEMBER_DEFERRED && m->connected && !m->removed && wave_has_begun(s->r, m))
-                        member_offer(s, i);
-        }
-}
-
-/* Resumed in spite of its failures: they are seen, and count no longer. */
-static void waive_failures(struct step *s) {
-        for (size_t i = 0; i < s->r->n_members; i++) {
-                const struct rollout_member *m = &s->r->members[i];
-                if (m->failed && !m->waived && !m->removed)
-                        member_waive(s, i);
-        }
-}
-
-static int on_resume(struct step *s, struct err **err) {
-        struct rollout *r = s->r;
-        if (!r->paused)
-                return err_set(err, EINVAL, "cannot resume: the rollout is not paused");
-        if (r->gave_up)
-                waive_failures(s);
-        r->paused = r->gave_up = false;
-        set_reason(s, NULL);
-        step_note(s, step_text(s, "resumed"));
-        if (may_offer(r))
-                offer_to_returned(s);
-        return 0;
-}
-
-/* Stops waiting: the rollout ends here. */
-static void forget_way_back(struct step *s) {
-        for (size_t i = 0; i < s->r->n_members; i++)
-                if (s->r->members[i].going_back)
-                        member_give_up_way_back(s, i);
-}
-
-static int on_abort(struct step *s, const struct rollout_event *event, struct err **err) {
-        struct rollout *r = s->r;
-        if (rollout_phase_is_final(r->phase))
-                return refuse(r, "abort", err);
-        if (r->phase == ROLLOUT_ROLLING_BACK && event->rollback)
-                return err_set(err, EINVAL, "cannot abort: the rollout is rolling back already");
-        char *reason = event->reason ? step_text(s, "%s", event->reason) : NULL;
-        if (event->rollback && r->phase != ROLLOUT_PENDING) {
-                start_rollback(s, reason);
-                return 0;
-        }
-        forget_way_back(s);
-        finish(s, r->gave_up ? ROLLOUT_FAILED : ROLLOUT_ABORTED, reason);
-        return 0;
-}
-
-static bool may_retry(const struct rollout *r, const struct rollout_member *m) {
-        return !m->removed && m->failed && m->state != MEMBER_HEALTHY && m->wave <= r->wave;
-}
-
-/* Failed members once more, the rollout goes on where it is. */
-static int retry_failed(struct step *s, struct err **err) {
-        struct rollout *r = s->r;
-        size_t n = 0;
-        if (r->paused && !r->gave_up)
-                return err_set(err, EINVAL, "cannot retry: the rollout is paused, resume it first");
-        for (size_t i = 0; i < r->n_members; i++)
-                n += may_retry(r, &r->members[i]);
-        if (n == 0)
-                return err_set(err, EINVAL, "cannot retry: no node has failed");
-        for (size_t i = 0; i < r->n_members; i++) {
-                if (!may_retry(r, &r->members[i]))
-                        continue;
-                if (member_state_is_failure(r->members[i].state))
-                        member_offer(s, i);
-                else
-                        member_forgive(s, i);
-        }
-        if (r->gave_up) {
-                r->gave_up = r->paused = false;
-                set_reason(s, NULL);
-        }
-        step_note(s, step_text(s, "%zu failed node%s retried", n, n == 1 ? "" : "s"));
-        return 0;
-}
-
-/* The whole again, from its first wave. Who still has the revision assigned keeps it until then. */
-static void begin_anew(struct step *s) {
-        struct rollout *r = s->r;
-        for (size_t i = 0; i < r->n_members; i++)
-                if (!r->members[i].removed && r->members[i].state != MEMBER_PENDING)
-                        member_reset(s, i);
-        for (size_t i = 0; i < r->n_waves; i++)
-                r->waves[i].started_at = r->waves[i].healthy_at = r->waves[i].soaked_ms =
-                        r->waves[i].passed_at = 0;
-        r->wave = 0;
-        r->finished_at = 0;
-        r->paused = r->gave_up = false;
-        set_reason(s, NULL);
-        set_phase(s, ROLLOUT_PROGRESSING);
-        step_note(s, step_text(s, "retried: begins again with its first wave"));
-}
-
-static int on_retry(struct step *s, struct err **err) {
-        switch (s->r->phase) {
-        case ROLLOUT_PROGRESSING:
-        case ROLLOUT_SOAKING: return retry_failed(s, err);
-        case ROLLOUT_FAILED:
-        case ROLLOUT_ABORTED:
-        case ROLLOUT_ROLLED_BACK: begin_anew(s); return 0;
-        case ROLLOUT_PENDING:
-        case ROLLOUT_SUCCEEDED:
-        case ROLLOUT_ROLLING_BACK:
-        case ROLLOUT_SUPERSEDED: break;
-        }
-        return refuse(s->r, "retry", err);
-}
-
-static int on_supersede(struct step *s, const char *reason, struct err **err) {
-        if (rollout_phase_is_final(s->r->phase))
-                return refuse(s->r, "supersede", err);
-        forget_way_back(s);
-        finish(s, ROLLOUT_SUPERSEDED, reason ? step_text(s, "%s", reason) : NULL);
-        return 0;
-}
-
 /* ---- the step */
 
 static int dispatch(struct step *s, const struct rollout_event *event, struct err **err) {
         switch (event->type) {
-        case ROLLOUT_EVENT_START: return on_start(s, err);
         case ROLLOUT_EVENT_TICK: on_tick(s); return 0;
         case ROLLOUT_EVENT_NODE_STATE:
         case ROLLOUT_EVENT_CONNECTED:
         case ROLLOUT_EVENT_DISCONNECTED:
         case ROLLOUT_EVENT_NODE_REMOVED: return on_node(s, event, err);
-        case ROLLOUT_EVENT_PAUSE: return on_pause(s, event->reason, err);
-        case ROLLOUT_EVENT_RESUME: return on_resume(s, err);
-        case ROLLOUT_EVENT_ABORT: return on_abort(s, event, err);
-        case ROLLOUT_EVENT_RETRY: return on_retry(s, err);
-        case ROLLOUT_EVENT_SUPERSEDE: return on_supersede(s, event->reason, err);
         case ROLLOUT_EVENT_TIME_GAP: return on_time_gap(s, event->gap_ms, err);
+        case ROLLOUT_EVENT_START:
+        case ROLLOUT_EVENT_PAUSE:
+        case ROLLOUT_EVENT_RESUME:
+        case ROLLOUT_EVENT_ABORT:
+        case ROLLOUT_EVENT_RETRY:
+        case ROLLOUT_EVENT_SUPERSEDE:
+        case ROLLOUT_EVENT_APPROVE:
+        case ROLLOUT_EVENT_EMERGENCY:
+        case ROLLOUT_EVENT_PROMOTE: return step_person(s, event, err);
         }
         return err_set(err, EINVAL, "unknown event %d", (int)event->type);
 }
@@ -609,13 +556,13 @@ int rollout_restart(const struct rollout *r, struct rollout_effects *effects) {
 msec_t rollout_next_wake(const struct rollout *r) {
         size_t member;
         msec_t wake = 0;
-        if (rollout_phase_is_final(r->phase))
+        if (!has_clocks(r))
                 return 0;
         if (!rollout_index_first(r, &member, &wake))
                 wake = 0;
         /* A soak that nobody observes ends when somebody comes, not by time. */
         if (r->phase == ROLLOUT_SOAKING && !r->paused && soak_is_observed(r)) {
-                msec_t end = rollout_soak_until(&r->waves[r->wave]);
+                msec_t end = rollout_soak_until(r, &r->waves[r->wave]);
                 wake = wake == 0 ? end : MIN(wake, end);
         }
         return wake;

@@ -51,6 +51,9 @@ struct rollout_record *rollouts_active(const struct control *c, const char *flee
 const char *rollouts_id(const struct rollout_record *r) {
         return r->id;
 }
+const char *rollouts_fleet(const struct rollout_record *r) {
+        return r->fleet;
+}
 const struct target *rollouts_target(const struct rollout_record *r) {
         return &r->target;
 }
@@ -190,6 +193,7 @@ static const char *event_type(const struct rollout *r, const struct before *b,
                 [ROLLOUT_PENDING] = "RolloutStarted",
                 [ROLLOUT_PROGRESSING] = "RolloutStarted",
                 [ROLLOUT_SOAKING] = "RolloutWave",
+                [ROLLOUT_AWAITING_APPROVAL] = "RolloutAwaitingApproval",
                 [ROLLOUT_SUCCEEDED] = "RolloutSucceeded",
                 [ROLLOUT_FAILED] = "RolloutFailed",
                 [ROLLOUT_ABORTED] = "RolloutAborted",
