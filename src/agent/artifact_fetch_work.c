@@ -187,7 +187,9 @@ static int run_job(struct fetch_job *j) {
                 delta_suffixes_of(j->from, &names);
                 return r < 0 ? r : keep(j, names.part, false);
         case FETCH_JOB_WHOLE: return keep(j, ".whole", true);
-        case FETCH_JOB_PREPARE: return artifact_store_prepare(j->store, j->artifact, false, &j->err);
+        case FETCH_JOB_PREPARE:
+                artifact_store_drop_partial(j->store, j->artifact->sha256); /* a kill may have left them */
+                return artifact_store_prepare(j->store, j->artifact, false, &j->err);
         }
         return -EINVAL;
 }

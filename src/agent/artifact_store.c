@@ -673,7 +673,16 @@ static int sweep_partial(const struct artifact_store *s, const char *folder, con
         _cleanup_(x_freep) char *digest = str_dup_n(name, 64);
         if (!digest)
                 return -ENOMEM;
-        if (!sha256_hex_is_valid(digest) || (!w->keep(w->arg, digest) && !table_get(s->claimed, digest)))
+        if (!sha256_hex_is_valid(digest)) {
+                (void)remove_name(s, folder, name);
+                return 0;
+        }
+        _cleanup_(x_freep) char *payload = artifact_store_payload(s, digest);
+        if (!payload)
+                return -ENOMEM;
+        /* Also what a kill left between the payload's being there and the end of its partial files. */
+        bool whole = access(payload, F_OK) == 0;
+        if (!table_get(s->claimed, digest) && (whole || !w->keep(w->arg, digest)))
                 (void)remove_name(s, folder, name);
         return 0;
 }

@@ -19,6 +19,7 @@
 #define DOWNLOAD_PASS_OVER ((int64_t)256 << 10)
 #define DOWNLOAD_LOCAL_PIECE ((size_t)256 << 10)
 #define DOWNLOAD_MESSAGE_MAX 400
+#define DOWNLOAD_MOMENT_MS 5000 /* a limit that holds for longer is told */
 
 struct download {
         struct repository_sources *sources;
@@ -37,7 +38,7 @@ struct download {
         int64_t end;       /* one past the last one; -1: not known */
         int64_t asked_end; /* of the request under way; -1: open */
         int64_t pass_over; /* bytes of the answer that come before `at` */
-        bool head_seen, enough;
+        bool head_seen, enough, wait_told;
         int64_t wire, slow_wire;
 
         size_t n_missing, n_asked;
@@ -417,6 +418,17 @@ static void read_local(struct download *d) {
                 loop_timer_set(d->step, 0);
 }
 
+static void tell_wait(struct download *d, int64_t wish) {
+        const struct download_limit *l = d->request.limit;
+        char text[DOWNLOAD_MESSAGE_MAX] = "the link's limits let nothing through now";
+        if (d->wait_told || !d->request.waits)
+                return;
+        d->wait_told = true;
+        if (l->explain)
+                l->explain(l->arg, wish, text, sizeof(text));
+        d->request.waits(d->request.arg, text);
+}
+
 /* How far to ask at once; false: not now. */
 static bool choose_piece(struct download *d) {
         const struct download_limit *l = d->request.limit;
@@ -428,8 +440,11 @@ static bool choose_piece(struct download *d) {
         int64_t allowed = l->allow(l->arg, wish, &wait);
         if (allowed <= 0) {
                 loop_timer_set(d->step, MAX(wait, 1));
+                if (wait >= DOWNLOAD_MOMENT_MS)
+                        tell_wait(d, wish);
                 return false;
         }
+        d->wait_told = false;
         if (allowed < wish)
                 d->asked_end = d->at + allowed;
         return true;

@@ -22,6 +22,8 @@ struct download_limit { /* how fast, and how much; NULL functions: no limit */
         int64_t (*allow)(void *arg, int64_t wish, msec_t *ret_wait_ms);
         /* So many came. */
         void (*used)(void *arg, int64_t n);
+        /* Which limit keeps `wish` bytes back, and when it will let them through, in words. */
+        void (*explain)(void *arg, int64_t wish, char *out, size_t size);
         void *arg;
 };
 
@@ -44,6 +46,9 @@ struct download_request {
         const struct download_limit *limit; /* may be NULL; outlives the download */
         /* Bytes in order, `at` their place in the file. Non-zero ends the download with it. */
         int (*on_data)(void *arg, int64_t at, const char *p, size_t n);
+        /* The limit lets nothing through for more than a moment: said once for each such time. It goes on by
+         * itself. May be NULL; must not free the download. */
+        void (*waits)(void *arg, const char *message);
         void (*done)(void *arg, const struct download_result *r);
         void *arg;
 };

@@ -124,6 +124,26 @@ static void used(void *arg, int64_t n) {
                 keep(l);
 }
 
+static void explain(void *arg, int64_t wish, char *out, size_t size) {
+        struct link_limit *l = arg;
+        struct transfer_time t = now(l);
+        int64_t wait = transfer_limit_wait_ms(&l->limit, &t, wish), left;
+        left = transfer_limit_budget_left(&l->limit, &t);
+        bool budget = left >= 0 && left < MIN(wish, l->limit.policy.bytes_per_day);
+        const char *what = budget ? "the day's budget of bytes is used up (--daily-budget)"
+                                  : "the link may not be used at this time (--bandwidth)";
+        if (wait == TRANSFER_NEVER) {
+                (void)snprintf(out, size, "%s, and will not be otherwise at any time", what);
+                return;
+        }
+        time_t at = (time_t)(t.wall_s + (wait + 999) / 1000);
+        struct tm local;
+        char when[32] = "";
+        if (!localtime_r(&at, &local) || strftime(when, sizeof(when), "%Y-%m-%d %H:%M %z", &local) == 0)
+                (void)snprintf(when, sizeof(when), "in %lld s", (long long)(wait / 1000));
+        (void)snprintf(out, size, "%s; goes on at %s", what, when);
+}
+
 const struct download_limit *link_limit_download(struct link_limit *l) {
         return l->limited ? &l->download : NULL;
 }
@@ -151,7 +171,7 @@ int link_limit_new(struct loop *loop, const char *state, const char *bandwidth, 
         l->limited = bandwidth || daily_budget;
         struct transfer_time t = now(l);
         transfer_limit_init(&l->limit, &policy, l->limited && read_kept(l, &kept) ? &kept : NULL, &t);
-        l->download = (struct download_limit){.allow = allow, .used = used, .arg = l};
+        l->download = (struct download_limit){.allow = allow, .used = used, .explain = explain, .arg = l};
         *ret = TAKE_PTR(l);
         return 0;
 }

@@ -21,6 +21,7 @@ struct range_window {
         struct repository_sources *sources;
         const struct download_limit *limit;
         void (*ready)(void *arg);
+        void (*waits)(void *arg, const char *message);
         void *arg;
         struct range ranges[RANGE_WINDOW_MAX]; /* a ring */
         size_t first, n;
@@ -29,13 +30,15 @@ struct range_window {
 };
 
 int range_window_new(struct repository_sources *sources, const struct download_limit *limit,
-                     void (*ready)(void *arg), void *arg, struct range_window **ret) {
+                     void (*ready)(void *arg), void (*waits)(void *arg, const char *message), void *arg,
+                     struct range_window **ret) {
         struct range_window *w = calloc(1, sizeof(*w));
         if (!w)
                 return -ENOMEM;
         w->sources = sources;
         w->limit = limit;
         w->ready = ready;
+        w->waits = waits;
         w->arg = arg;
         *ret = w;
         return 0;
@@ -87,6 +90,14 @@ static int keep(void *arg, int64_t at, const char *p, size_t n) {
         return buf_append(&g->body, p, n);
 }
 
+/* Those behind it wait as well; one says it. */
+static void range_waits(void *arg, const char *message) {
+        struct range *g = arg;
+        struct range_window *w = g->window;
+        if (g == range_at(w, 0) && w->waits)
+                w->waits(w->arg, message);
+}
+
 static void ended(void *arg, const struct download_result *r) {
         struct range *g = arg;
         struct range_window *w = g->window;
@@ -100,7 +111,7 @@ static void ended(void *arg, const struct download_result *r) {
 }
 
 int range_window_ask(struct range_window *w, const char *path, int64_t offset, int64_t length, int64_t total,
-                     size_t first_source, struct err **err) {
+                     size_t first_source, bool fresh, struct err **err) {
         if (w->n == RANGE_WINDOW_MAX)
                 return err_set(err, ENOBUFS, "too many ranges under way");
         struct range *g = range_at(w, w->n);
@@ -111,8 +122,10 @@ int range_window_ask(struct range_window *w, const char *path, int64_t offset, i
                                            .total = total,
                                            .first_source = first_source,
                                            .range_only = true,
+                                           .fresh = fresh,
                                            .limit = w->limit,
                                            .on_data = keep,
+                                           .waits = range_waits,
                                            .done = ended,
                                            .arg = g};
         int r = download_start(w->sources, &q, &g->download, err);

@@ -10,16 +10,18 @@
 #define RANGE_WINDOW_BYTES ((int64_t)256 << 10) /* of all; one range alone may be longer */
 
 struct range_window;
-/* ready: the first range has ended, one way or the other. Never called from within range_window_ask(). */
+/* ready: the first range has ended, one way or the other. waits: of the first one (agent/download.h). Neither
+ * is called from within range_window_ask(). */
 int range_window_new(struct repository_sources *sources, const struct download_limit *limit,
-                     void (*ready)(void *arg), void *arg, struct range_window **ret);
+                     void (*ready)(void *arg), void (*waits)(void *arg, const char *message), void *arg,
+                     struct range_window **ret);
 struct range_window *range_window_free(struct range_window *w); /* ends all, without a word */
 
 bool range_window_has_room(const struct range_window *w);
 bool range_window_is_empty(const struct range_window *w);
-/* The next range; path is of the whole file, total its length. */
+/* The next range; path is of the whole file, total its length. fresh: caches on the way look again. */
 int range_window_ask(struct range_window *w, const char *path, int64_t offset, int64_t length, int64_t total,
-                     size_t first_source, struct err **err);
+                     size_t first_source, bool fresh, struct err **err);
 
 struct range_result {
         int error;           /* as struct download_result */
