@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/artifact_store.h"
+#include "agent/artifact_store_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,31 +12,11 @@
 #include "base/fs.h"
 #include "base/list.h"
 #include "base/str.h"
-#include "base/table.h"
-#include "codec/json.h"
 #include "crypto/digest.h"
 #include "repo/payload.h"
 
-#define STORE_FORMAT 1
-#define STORE_INDEX_MAX ((size_t)8 << 20)
-#define STORE_ENTRIES_MAX 4096
-#define STORE_NEW ".new" /* suffix of what is being made */
-
-struct entry {
-        char *name; /* "<sha256> <target>" */
-        char *target;
-        struct artifact *artifact;
-        int64_t last_use; /* Unix seconds */
-};
-
-struct artifact_store {
-        char *state;
-        struct artifact_budget budget;
-        const struct clock *clock;
-        struct table *entries; /* by name */
-        char **running, **previous;
-        struct table *claimed; /* digests; values are the store */
-};
+#define STORE_CONTENT_S ((int64_t)24 * 3600) /* contents are compared that often, whatever the stamps say */
+#define STORE_NEW ".new"                     /* suffix of what is being made */
 
 /* ---- budget */
 
@@ -107,195 +87,12 @@ char *artifact_store_place(const struct artifact_store *s, const struct artifact
         return path_join(folder, file_name_of(a));
 }
 
-/* ---- the index */
-
-static void free_entry(void *value) {
-        struct entry *e = value;
-        if (!e)
-                return;
-        artifact_free(e->artifact);
-        free(e->name);
-        free(e->target);
-        free(e);
-}
-static void free_entryp(struct entry **e) {
-        free_entry(*e);
-}
-
-static char *name_of(const char *target, const char *sha256) {
-        return str_format("%s %s", sha256, target);
-}
-
-static int64_t now_s(const struct artifact_store *s) {
-        return clock_wall_ms(s->clock) / 1000;
-}
-
-static int add_entry(struct artifact_store *s, const char *target, int64_t length, const char *sha256,
-                     const json_t *custom, int64_t last_use, struct err **err) {
-        _cleanup_(free_entryp) struct entry *e = calloc(1, sizeof(*e));
-        if (!e || !(e->target = str_dup(target)) || !(e->name = name_of(target, sha256)))
-                return err_set_errno(err, ENOMEM, "artifact %s", target);
-        if (!table_get(s->entries, e->name) && table_len(s->entries) >= STORE_ENTRIES_MAX)
-                return err_set(err, ENOSPC, "more than %d artifacts are known on this node",
-                               STORE_ENTRIES_MAX);
-        int r = artifact_from_target(target, length, sha256, custom, &e->artifact, err);
-        if (r < 0)
-                return r;
-        e->last_use = last_use;
-        r = table_set(s->entries, e->name, e);
-        if (r < 0)
-                return err_set_errno(err, -r, "artifact %s", target);
-        (void)TAKE_PTR(e);
-        return 0;
-}
-
-static json_t *names_to_json(char *const *names) {
-        json_t *list = json_array();
-        for (size_t i = 0; list && names && names[i]; i++)
-                if (json_array_append_new(list, json_string(names[i])) < 0) {
-                        json_decref(list);
-                        return NULL;
-                }
-        return list;
-}
-
-static json_t *entry_to_json(const struct entry *e) {
-        return json_pack("{s:s, s:s, s:I, s:o, s:I}", "target", e->target, "sha256", e->artifact->sha256,
-                         "length", (json_int_t)e->artifact->length, "custom", artifact_custom(e->artifact),
-                         "lastUse", (json_int_t)e->last_use);
-}
-
-static int save(const struct artifact_store *s, struct err **err) {
-        _cleanup_json_ json_t *list = json_array();
-        _cleanup_(x_freep) char *path = path_join(s->state, "artifacts.json"), *text = NULL;
-        void *value;
-        for (size_t i = 0; table_next(s->entries, &i, NULL, &value);)
-                if (json_array_append_new(list, entry_to_json(value)) < 0)
-                        return err_set_errno(err, ENOMEM, "artifacts");
-        _cleanup_json_ json_t *all =
-                json_pack("{s:i, s:O, s:o, s:o}", "format", STORE_FORMAT, "artifacts", list, "running",
-                          names_to_json(s->running), "previous", names_to_json(s->previous));
-        if (!path || !all || !(text = json_encode_compact(all)))
-                return err_set_errno(err, ENOMEM, "artifacts");
-        return file_write_atomic(path, text, strlen(text), 0600, err);
-}
-
-static int read_names(const json_t *o, const char *key, char ***ret) {
-        const json_t *list = json_object_get(o, key), *item;
-        size_t i;
-        json_array_foreach (list, i, item)
-                if (json_is_string(item) && strv_push(ret, json_string_value(item)) < 0)
-                        return -ENOMEM;
-        return 0;
-}
-
-/* What does not read is as if it had not been: the assignment describes it again. */
-static int load(struct artifact_store *s, struct err **err) {
-        _cleanup_(x_freep) char *path = path_join(s->state, "artifacts.json"), *text = NULL;
-        _cleanup_json_ json_t *all = NULL;
-        const json_t *item;
-        size_t len, i;
-        int64_t format = 0;
-
-        if (!path)
-                return err_set_errno(err, ENOMEM, "artifacts");
-        if (file_read(path, STORE_INDEX_MAX, &text, &len, NULL) < 0 ||
-            json_decode(text, len, &all, NULL) < 0 || json_read_int(all, "format", &format, NULL) < 0 ||
-            format != STORE_FORMAT)
-                return 0;
-        json_array_foreach (json_object_get(all, "artifacts"), i, item) {
-                const char *target, *sha256;
-                int64_t length, last_use = 0;
-                if (json_read_string(item, "target", &target, NULL) < 0 ||
-                    json_read_string(item, "sha256", &sha256, NULL) < 0 ||
-                    json_read_int(item, "length", &length, NULL) < 0 ||
-                    json_read_optional_int(item, "lastUse", &last_use, NULL) < 0)
-                        continue;
-                (void)add_entry(s, target, length, sha256, json_object_get(item, "custom"), last_use, NULL);
-        }
-        if (read_names(all, "running", &s->running) < 0 || read_names(all, "previous", &s->previous) < 0)
-                return err_set_errno(err, ENOMEM, "artifacts");
-        return 0;
-}
-
-int artifact_store_describe(struct artifact_store *s, const char *target, const struct artifact *a,
-                            struct err **err) {
-        _cleanup_json_ json_t *custom = artifact_custom(a);
-        const struct artifact *known = artifact_store_find(s, target, a->sha256);
-        _cleanup_json_ json_t *before = known ? artifact_custom(known) : NULL;
-        if (!custom)
-                return err_set_errno(err, ENOMEM, "artifact %s", target);
-        if (before && json_equal(before, custom) && known->length == a->length)
-                return 0;
-        int r = add_entry(s, target, a->length, a->sha256, custom, now_s(s), err);
-        return r < 0 ? r : save(s, err);
-}
-
-const struct artifact *artifact_store_find(const struct artifact_store *s, const char *target,
-                                           const char *sha256) {
-        _cleanup_(x_freep) char *name = name_of(target, sha256);
-        const struct entry *e = name ? table_get(s->entries, name) : NULL;
-        return e ? e->artifact : NULL;
-}
-
-static bool same_names(char *const *a, char *const *b) {
-        if (strv_len(a) != strv_len(b))
-                return false;
-        for (size_t i = 0; a && a[i]; i++)
-                if (!strv_has(b, a[i]))
-                        return false;
-        return true;
-}
-
-int artifact_store_set_running(struct artifact_store *s, char *const *names, struct err **err) {
-        _cleanup_(strv_freep) char **fresh = NULL;
-        if (same_names(names, s->running))
-                return 0;
-        for (size_t i = 0; names && names[i]; i++) {
-                struct entry *e = table_get(s->entries, names[i]);
-                if (e)
-                        e->last_use = now_s(s);
-                if (strv_push(&fresh, names[i]) < 0)
-                        return err_set_errno(err, ENOMEM, "artifacts");
-        }
-        strv_free(s->previous);
-        s->previous = s->running;
-        s->running = TAKE_PTR(fresh);
-        return save(s, err);
-}
-
-bool artifact_store_is_running(const struct artifact_store *s, const char *target, const char *sha256) {
-        _cleanup_(x_freep) char *name = name_of(target, sha256);
-        return name && strv_has(s->running, name);
-}
-
-bool artifact_store_is_held(const struct artifact_store *s, const char *target, const char *sha256) {
-        _cleanup_(x_freep) char *name = name_of(target, sha256);
-        return name && (strv_has(s->running, name) || strv_has(s->previous, name));
-}
-
-static bool image_in(const struct artifact_store *s, char *const *names, const char *reference) {
-        for (size_t i = 0; names && names[i]; i++) {
-                const struct entry *e = table_get(s->entries, names[i]);
-                _cleanup_(x_freep) char *image =
-                        e ? str_format("localhost/%s:%s", e->artifact->name, e->artifact->version) : NULL;
-                if (image && str_eq(image, reference))
-                        return true;
-        }
-        return false;
-}
-
-bool artifact_store_holds_image(const struct artifact_store *s, const char *reference) {
-        return image_in(s, s->running, reference) || image_in(s, s->previous, reference);
-}
-
 /* ---- opening */
 
-/* Calls fn for every name in a folder of the state. */
-static int each_name(const struct artifact_store *s, const char *folder,
-                     int (*fn)(const struct artifact_store *s, const char *folder, const char *name,
-                               void *arg),
-                     void *arg, struct err **err) {
+int artifact_store_each_name(const struct artifact_store *s, const char *folder,
+                             int (*fn)(const struct artifact_store *s, const char *folder, const char *name,
+                                       void *arg),
+                             void *arg, struct err **err) {
         _cleanup_(x_freep) char *path = path_join(s->state, folder);
         if (!path)
                 return err_set_errno(err, ENOMEM, "artifacts");
@@ -347,16 +144,17 @@ int artifact_store_open(const char *state, const struct artifact_budget *budget,
                         struct artifact_store **ret, struct err **err) {
         static const char *const folders[] = {"artifacts", "files", "trees"};
         _cleanup_(artifact_store_freep) struct artifact_store *s = calloc(1, sizeof(*s));
-        if (!s || !(s->state = str_dup(state)) || !(s->entries = table_new(free_entry)) ||
-            !(s->claimed = table_new(NULL)))
+        if (!s || !(s->state = str_dup(state)) || !(s->entries = table_new(artifact_index_free_entry)) ||
+            !(s->claimed = table_new(NULL)) || !(s->seen = table_new(free)))
                 return err_set_errno(err, ENOMEM, "artifacts");
+        (void)pthread_mutex_init(&s->seen_lock, NULL);
         s->budget = *budget;
         s->clock = clock;
         int r = make_folders(s, err);
         for (size_t i = 0; r == 0 && i < ARRAY_SIZE(folders); i++)
-                r = each_name(s, folders[i], sweep_unfinished, NULL, err);
+                r = artifact_store_each_name(s, folders[i], sweep_unfinished, NULL, err);
         if (r == 0)
-                r = load(s, err);
+                r = artifact_index_load(s, err);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(s);
@@ -368,6 +166,9 @@ struct artifact_store *artifact_store_free(struct artifact_store *s) {
                 return NULL;
         table_free(s->entries);
         table_free(s->claimed);
+        if (s->seen)
+                (void)pthread_mutex_destroy(&s->seen_lock);
+        table_free(s->seen);
         strv_free(s->running);
         strv_free(s->previous);
         free(s->state);
@@ -407,7 +208,7 @@ static int push_name(const struct artifact_store *s, const char *folder, const c
 
 int artifact_store_seeds(const struct artifact_store *s, const char *name, char ***ret, struct err **err) {
         _cleanup_(strv_freep) char **seeds = NULL;
-        int r = each_name(s, "artifacts", push_name, &seeds, err);
+        int r = artifact_store_each_name(s, "artifacts", push_name, &seeds, err);
         if (r < 0)
                 return r;
         size_t first = 0, n = strv_len(seeds);
@@ -434,7 +235,7 @@ static int remove_partial_of(const struct artifact_store *s, const char *folder,
 }
 
 void artifact_store_drop_partial(const struct artifact_store *s, const char *sha256) {
-        (void)each_name(s, "partial", remove_partial_of, (void *)(uintptr_t)sha256, NULL);
+        (void)artifact_store_each_name(s, "partial", remove_partial_of, (void *)(uintptr_t)sha256, NULL);
 }
 
 static int sync_folder(const struct artifact_store *s, const char *folder) {
@@ -555,7 +356,7 @@ static int link_file(const struct artifact_store *s, const struct artifact *a, i
         if (chmod(folder, 0755) < 0) /* whatever the umask left of it: its app may be another user's */
                 return err_set_errno(err, errno, "%s", folder);
         (void)unlink(place);
-        if (fstat(payload, &st) < 0 || fchmod(payload, (st.st_mode & 07777) | 0444 | (a->mode & 0111)) < 0 ||
+        if (fstat(payload, &st) < 0 || fchmod(payload, (st.st_mode & 0111) | 0444 | (a->mode & 0111)) < 0 ||
             link(source, place) < 0)
                 return err_set_errno(err, errno, "make %s", place);
         return 0;
@@ -573,27 +374,119 @@ int artifact_store_prepare(const struct artifact_store *s, const struct artifact
                 r = unpack_tree(s, a, payload, err);
         else if (r == 0 && a->type == ARTIFACT_FILE)
                 r = link_file(s, a, payload, err);
-        if (r == -EBADMSG)
+        if (r == -EBADMSG) {
+                /* A file is the payload by another name: it is as damaged. */
+                if (a->type == ARTIFACT_FILE)
+                        (void)remove_name(s, "files", a->sha256);
                 (void)remove_name(s, "artifacts", a->sha256);
+        }
         return r < 0 ? err_wrap_code(err, r, "artifact %s:%s", a->name, a->version) : 0;
 }
 
-int artifact_store_check(const struct artifact_store *s, const struct artifact *a, unsigned *ret_differ,
-                         char *first, size_t first_size, struct err **err) {
+static int64_t now_s(const struct artifact_store *s) {
+        return clock_wall_ms(s->clock) / 1000;
+}
+
+/* ---- checking
+ *
+ * Sizes and modes are compared each time, contents rarely: at the first check of this process, and after
+ * STORE_CONTENT_S of it. A file is compared as well whenever its inode was touched since: ctime cannot be set
+ * back, so that what is found unchanged was not written to; only a disk that forgets is left for the rare
+ * comparison. Of a tree only the rare comparison reads contents, since it has many inodes. */
+
+struct seen {
+        struct timespec changed; /* ctime */
+        ino_t inode;
+        int64_t at; /* Unix seconds */
+};
+
+static bool was_seen(struct artifact_store *s, const char *sha256, const struct stat *st) {
+        int64_t now = now_s(s);
+        (void)pthread_mutex_lock(&s->seen_lock);
+        const struct seen *seen = table_get(s->seen, sha256);
+        bool is = seen && now >= seen->at && now - seen->at < STORE_CONTENT_S &&
+                  (!st || (st->st_ino == seen->inode && st->st_ctim.tv_sec == seen->changed.tv_sec &&
+                           st->st_ctim.tv_nsec == seen->changed.tv_nsec));
+        (void)pthread_mutex_unlock(&s->seen_lock);
+        return is;
+}
+
+static void note_seen(struct artifact_store *s, const char *sha256, const struct stat *st) {
+        struct seen *seen = calloc(1, sizeof(*seen));
+        if (!seen)
+                return; /* it is compared again */
+        seen->at = now_s(s);
+        if (st) {
+                seen->changed = st->st_ctim;
+                seen->inode = st->st_ino;
+        }
+        (void)pthread_mutex_lock(&s->seen_lock);
+        if (table_set(s->seen, sha256, seen) < 0)
+                free(seen);
+        (void)pthread_mutex_unlock(&s->seen_lock);
+}
+
+static int check_file(struct artifact_store *s, const struct artifact *a, unsigned *ret_differ, char *first,
+                      size_t first_size, struct err **err) {
+        _cleanup_(x_freep) char *place = artifact_store_place(s, a);
+        char digest[SHA256_HEX_SIZE];
+        struct stat st;
+        const char *what = NULL;
+        if (!place)
+                return err_set_errno(err, ENOMEM, "artifact %s:%s", a->name, a->version);
+        _cleanup_(x_closep) int fd = open(place, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        mode_t mode = 0444 | (a->mode & 0111);
+        if (fd < 0 || fstat(fd, &st) < 0) {
+                what = "is missing";
+        } else if (!S_ISREG(st.st_mode) || st.st_size != a->length) {
+                what = "has another size";
+        } else if ((st.st_mode & mode) != mode || (st.st_mode & 07222)) {
+                what = "has another mode";
+        } else if (!was_seen(s, a->sha256, &st)) {
+                int r = sha256_file_hex(fd, digest);
+                if (r < 0)
+                        return err_set_errno(err, -r, "read %s", place);
+                if (str_eq(digest, a->sha256))
+                        note_seen(s, a->sha256, &st); /* as it was before it was read */
+                else
+                        what = "has another content";
+        }
+        *ret_differ = what != NULL;
+        (void)snprintf(first, first_size, "%s%s%s", what ? file_name_of(a) : "", what ? " " : "",
+                       what ? what : "");
+        return 0;
+}
+
+static int check_tree(struct artifact_store *s, const struct artifact *a, unsigned *ret_differ, char *first,
+                      size_t first_size, struct err **err) {
         _cleanup_(x_freep) char *place = artifact_store_place(s, a);
         _cleanup_(root_dir_freep) struct root_dir *folder = NULL;
-        if (a->type != ARTIFACT_TREE || !artifact_store_is_ready(s, a)) {
-                *ret_differ = !artifact_store_is_ready(s, a);
+        if (!artifact_store_is_ready(s, a)) {
+                *ret_differ = 1;
                 (void)snprintf(first, first_size, "%s", file_name_of(a));
                 return 0;
         }
         _cleanup_(x_closep) int payload = artifact_store_open_payload(s, a->sha256);
         if (payload < 0)
                 return err_set_errno(err, -payload, "payload of %s:%s", a->name, a->version);
+        bool quick = was_seen(s, a->sha256, NULL);
         int r = place ? root_dir_open(place, &folder, err) : err_set_errno(err, ENOMEM, "artifact");
         if (r == 0)
-                r = payload_check_tree(payload, folder, true, ret_differ, first, first_size, err);
+                r = payload_check_tree(payload, folder, quick, ret_differ, first, first_size, err);
+        if (r == 0 && !quick && *ret_differ == 0)
+                note_seen(s, a->sha256, NULL);
         return r < 0 ? err_wrap_code(err, r, "artifact %s:%s", a->name, a->version) : 0;
+}
+
+int artifact_store_check(struct artifact_store *s, const struct artifact *a, unsigned *ret_differ,
+                         char *first, size_t first_size, struct err **err) {
+        if (a->type == ARTIFACT_TREE)
+                return check_tree(s, a, ret_differ, first, first_size, err);
+        if (a->type == ARTIFACT_FILE)
+                return check_file(s, a, ret_differ, first, first_size, err);
+        *ret_differ = !artifact_store_is_ready(s, a);
+        (void)snprintf(first, first_size, "%s", file_name_of(a));
+        return 0;
 }
 
 /* ---- room */
@@ -646,26 +539,22 @@ static int by_use(const void *a, const void *b) {
 
 int64_t artifact_store_bytes(const struct artifact_store *s) {
         struct inventory v = {0};
-        (void)each_name(s, "artifacts", count_payload, &v, NULL);
+        (void)artifact_store_each_name(s, "artifacts", count_payload, &v, NULL);
         free(v.items);
         return v.total;
-}
-
-static bool names_digest(char *const *names, const char *sha256) {
-        for (size_t i = 0; names && names[i]; i++)
-                if (str_has_prefix(names[i], sha256))
-                        return true;
-        return false;
 }
 
 struct sweep {
         bool (*keep)(void *arg, const char *sha256);
         void *arg;
+        bool all;
 };
 
 static bool is_needed(const struct artifact_store *s, const struct sweep *w, const char *sha256) {
-        return names_digest(s->running, sha256) || names_digest(s->previous, sha256) ||
-               table_get(s->claimed, sha256) || w->keep(w->arg, sha256);
+        /* What only may have run before is let go of when the disk is full, and not earlier. */
+        return artifact_index_names(s->running, sha256, true) ||
+               artifact_index_names(s->previous, sha256, !w->all) || table_get(s->claimed, sha256) ||
+               w->keep(w->arg, sha256);
 }
 
 static int sweep_partial(const struct artifact_store *s, const char *folder, const char *name, void *arg) {
@@ -712,11 +601,16 @@ static bool forget_gone(struct artifact_store *s, const struct sweep *w) {
 
 int artifact_store_sweep(struct artifact_store *s, bool (*keep)(void *arg, const char *sha256), void *arg,
                          bool all, size_t *ret_removed, struct err **err) {
-        struct sweep w = {keep, arg};
+        struct sweep w = {keep, arg, all};
         struct inventory v = {0};
         int64_t budget = all ? 0 : budget_bytes(s);
         size_t removed = 0;
-        int r = each_name(s, "artifacts", count_payload, &v, err);
+        if (s->lost) {
+                if (ret_removed)
+                        *ret_removed = 0;
+                return 0;
+        }
+        int r = artifact_store_each_name(s, "artifacts", count_payload, &v, err);
         if (r == 0 && v.n > 1)
                 qsort(v.items, v.n, sizeof(*v.items), by_use);
         for (size_t i = 0; r == 0 && i < v.n && v.total > budget; i++) {
@@ -731,11 +625,11 @@ int artifact_store_sweep(struct artifact_store *s, bool (*keep)(void *arg, const
                 removed++;
         }
         free(v.items);
-        if (r == 0 && (r = each_name(s, "partial", sweep_partial, &w, err)) == 0 &&
-            (r = each_name(s, "trees", sweep_orphan, &w, err)) == 0)
-                r = each_name(s, "files", sweep_orphan, &w, err);
+        if (r == 0 && (r = artifact_store_each_name(s, "partial", sweep_partial, &w, err)) == 0 &&
+            (r = artifact_store_each_name(s, "trees", sweep_orphan, &w, err)) == 0)
+                r = artifact_store_each_name(s, "files", sweep_orphan, &w, err);
         if (r == 0 && forget_gone(s, &w))
-                r = save(s, err);
+                r = artifact_index_save(s, err);
         if (ret_removed)
                 *ret_removed = removed;
         return r;

@@ -12,8 +12,10 @@
  * used first, when the budget is passed or the disk is full.
  *
  * Format of artifacts.json: {"format":1,"artifacts":[{"target","sha256","length","custom","lastUse"}],
- * "running":["<sha256> <target>"],"previous":[...]}. One that cannot be read is begun anew: the payloads are
- * described again as they are assigned.
+ * "running":["<sha256> <target>"],"previous":[...],"lost":false}, kept twice (agent/kept_state.h). When both
+ * copies are damaged, every payload that lies here counts as one that may run: the store is `lost`, says so
+ * (artifact_store_problem()), and removes nothing until set_running() tells what runs; what may have been the
+ * previous one stays after that, too, until something else takes its place, or the disk is full.
  *
  * The index belongs to the loop's thread; functions marked "any thread" only touch files that are named by
  * their digest. Other users' processes may run what is in trees and files: the state folder is made passable
@@ -56,7 +58,12 @@ int artifact_store_set_running(struct artifact_store *s, char *const *names, str
 bool artifact_store_is_held(const struct artifact_store *s, const char *target, const char *sha256);
 bool artifact_store_is_running(const struct artifact_store *s, const char *target, const char *sha256);
 
-/* Is "localhost/<name>:<version>" of one that is running or previous? */
+/* The highest releaseCounter of what is running by this name; 0: nothing is. */
+int64_t artifact_store_counter(const struct artifact_store *s, const char *name);
+/* What is wrong with the store itself, for people; NULL: nothing. */
+const char *artifact_store_problem(const struct artifact_store *s);
+
+/* Is "localhost/<name>:<version>" of one that is running or previous, or may it be? */
 bool artifact_store_holds_image(const struct artifact_store *s, const char *reference);
 
 /* ---- payloads (any thread, but for seeds) */
@@ -87,8 +94,9 @@ int artifact_store_commit(const struct artifact_store *s, const struct artifact 
 int artifact_store_prepare(const struct artifact_store *s, const struct artifact *a, bool again,
                            struct err **err);
 bool artifact_store_is_ready(const struct artifact_store *s, const struct artifact *a);
-/* Compares what shows with the payload, quickly: how many entries differ. Blocking. */
-int artifact_store_check(const struct artifact_store *s, const struct artifact *a, unsigned *ret_differ,
+/* Compares what shows with the payload: how many entries differ. Sizes and modes each time; contents at the
+ * first time in this process, once a day, and of a file whenever it was touched. Blocking. */
+int artifact_store_check(struct artifact_store *s, const struct artifact *a, unsigned *ret_differ,
                          char *first, size_t first_size, struct err **err);
 /* All partial files of it. */
 void artifact_store_drop_partial(const struct artifact_store *s, const char *sha256);

@@ -74,11 +74,23 @@ static int read_both(const char *path, struct copy copies[2]) {
         return 0;
 }
 
+static bool is_plain(const json_t *document) {
+        return json_is_integer(json_object_get(document, "format")) && !json_object_get(document, "saved") &&
+               !json_object_get(document, "sha256") && !json_object_get(document, "state");
+}
+
 int kept_state_read(const char *path, json_t **ret, unsigned *ret_damaged, struct err **err) {
         struct copy copies[2] = {0};
         int r = read_both(path, copies);
         if (r < 0)
                 return err_set_errno(err, -r, "read %s", path);
+        /* Written before there were spares: as good as it ever was. */
+        if (copies[0].error == -EBADMSG && copies[1].error == -ENOENT && is_plain(copies[0].document)) {
+                *ret = json_incref(copies[0].document);
+                *ret_damaged = 0;
+                copy_done(&copies[0]);
+                return 0;
+        }
         const struct copy *best = copies[1].saved > copies[0].saved ? &copies[1] : &copies[0];
         unsigned damaged = 0;
         for (size_t i = 0; i < 2; i++) /* one that is missing beside the other went, too */

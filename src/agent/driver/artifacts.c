@@ -15,7 +15,7 @@ struct artifacts_part;
 /* What runs on the worker pool. Owns all it touches: the part may go meanwhile. */
 struct artifacts_job {
         struct artifacts_part *part; /* NULL: nobody waits any more */
-        const struct artifact_store *store;
+        struct artifact_store *store;
         struct artifact **artifacts;
         size_t n;
         bool check; /* compare and put back; else only make ready */

@@ -88,6 +88,10 @@ static bool nothing(void *arg, const char *sha256) {
         return false;
 }
 
+static bool everything(void *arg, const char *sha256) {
+        return true;
+}
+
 static void set_running(struct node *n, const struct made *m) {
         char *names[] = {m->name, NULL};
         assert_int_equal(artifact_store_set_running(n->store, names, NULL), 0);
@@ -241,19 +245,152 @@ static void test_leftovers_of_a_crash_are_swept(void **state) {
         assert_false(fixture_exists(orphan));
 }
 
-static void test_damaged_index_is_begun_anew(void **state) {
+static void damage(struct node *n, const char *name, const char *text) {
+        _cleanup_(x_freep) char *path = path_join(n->f->state, name);
+        assert_int_equal(file_write_atomic(path, text, strlen(text), 0600, NULL), 0);
+}
+
+static const char *const damages[] = {"", "{", "[]", "{\"format\":9}",
+                                      "{\"saved\":1,\"sha256\":\"\",\"state\":{}}"};
+
+static void test_one_damaged_copy_of_the_index_costs_nothing(void **state) {
         struct node *n = *state;
         _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_FILE, "data", 4);
-        _cleanup_(x_freep) char *path = str_format("%s/artifacts.json", n->f->state),
-                                *digest = str_dup_n(m.name, 64);
-        static const char *const texts[] = {"", "{", "[]", "{\"format\":9}",
-                                            "{\"format\":1,\"artifacts\":[7,{}]}"};
-        for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-                assert_int_equal(file_write_atomic(path, texts[i], strlen(texts[i]), 0600, NULL), 0);
+        _cleanup_(x_freep) char *digest = str_dup_n(m.name, 64);
+        set_running(n, &m);
+        for (size_t i = 0; i < 2 * ARRAY_SIZE(damages); i++) {
+                damage(n, i % 2 ? "artifacts.json" : "artifacts.json.spare", damages[i / 2]);
+                reopen(n, 0);
+                assert_non_null(artifact_store_find(n->store, m.target, digest));
+                assert_true(artifact_store_is_running(n->store, m.target, digest));
+                assert_null(artifact_store_problem(n->store));
+        }
+        assert_int_equal(artifact_store_counter(n->store, "web"), 1);
+}
+
+static void test_nothing_is_removed_while_it_is_not_known_what_runs(void **state) {
+        struct node *n = *state;
+        for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
+                size_t removed = 7;
+                _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_FILE, "data", 4);
+                _cleanup_(made_done) struct made other = keep(n, "2", ARTIFACT_FILE, "more", 4);
+                _cleanup_(x_freep) char *digest = str_dup_n(m.name, 64), *second = str_dup_n(other.name, 64);
+                set_running(n, &m);
+                damage(n, "artifacts.json", damages[i]);
+                damage(n, "artifacts.json.spare", damages[i]);
                 reopen(n, 0);
                 assert_null(artifact_store_find(n->store, m.target, digest));
+                assert_non_null(strstr(artifact_store_problem(n->store), "damaged"));
+                assert_true(artifact_store_holds_image(n->store, "localhost/any:1"));
+                assert_int_equal(artifact_store_sweep(n->store, nothing, NULL, true, &removed, NULL), 0);
+                assert_int_equal(removed, 0);
+                /* Nor after a restart. */
+                reopen(n, 0);
+                assert_non_null(artifact_store_problem(n->store));
+                assert_int_equal(artifact_store_sweep(n->store, nothing, NULL, true, &removed, NULL), 0);
+                assert_int_equal(removed, 0);
+                assert_true(artifact_store_has(n->store, digest, 4));
+                /* What runs is seen well: the rest may be what ran before, and stays while there is room. */
+                char *names[] = {m.name, NULL};
+                assert_int_equal(artifact_store_set_running(n->store, names, NULL), 0);
+                assert_null(artifact_store_problem(n->store));
+                reopen(n, 0);
+                assert_int_equal(artifact_store_sweep(n->store, nothing, NULL, false, &removed, NULL), 0);
+                assert_int_equal(removed, 0);
+                assert_true(artifact_store_has(n->store, second, 4));
+                assert_int_equal(artifact_store_sweep(n->store, nothing, NULL, true, &removed, NULL), 0);
+                assert_int_equal(removed, 1);
                 assert_true(artifact_store_has(n->store, digest, 4));
         }
+}
+
+/* Payloads without any index: it was lost as well. */
+static void test_an_index_that_is_gone_is_lost(void **state) {
+        struct node *n = *state;
+        _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_FILE, "data", 4);
+        _cleanup_(x_freep) char *index = path_join(n->f->state, "artifacts.json"),
+                                *spare = path_join(n->f->state, "artifacts.json.spare");
+        size_t removed = 7;
+        assert_int_equal(unlink(index), 0);
+        assert_int_equal(unlink(spare), 0);
+        reopen(n, 0);
+        assert_non_null(artifact_store_problem(n->store));
+        assert_int_equal(artifact_store_sweep(n->store, nothing, NULL, true, &removed, NULL), 0);
+        assert_int_equal(removed, 0);
+}
+
+static void check(struct node *n, const struct made *m, unsigned expected) {
+        char first[128];
+        unsigned differ = 77;
+        assert_int_equal(artifact_store_check(n->store, m->a, &differ, first, sizeof(first), NULL), 0);
+        assert_int_equal(differ, expected);
+}
+
+static void write_at_start(const char *path, const char *text) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        assert_int_equal(pwrite(fd, text, strlen(text), 0), (ssize_t)strlen(text));
+        (void)close(fd);
+}
+
+/* A file is a hard link to its payload: who writes to one writes to both. */
+static void test_file_of_another_content_is_found(void **state) {
+        struct node *n = *state;
+        _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_FILE, "data", 4);
+        _cleanup_(x_freep) char *place = artifact_store_place(n->store, m.a);
+        check(n, &m, 0);
+        struct stat before;
+        assert_int_equal(stat(place, &before), 0);
+        assert_int_equal(chmod(place, before.st_mode | 0200), 0);
+        write_at_start(place, "evil");
+        assert_int_equal(chmod(place, before.st_mode & 07777), 0);
+        const struct timespec back[2] = {before.st_atim, before.st_mtim};
+        assert_int_equal(utimensat(AT_FDCWD, place, back, 0), 0); /* hides nothing: ctime goes on */
+        check(n, &m, 1);
+        /* The payload is as damaged: both go, so that it is had again. */
+        assert_int_equal(artifact_store_prepare(n->store, m.a, true, NULL), -EBADMSG);
+        assert_false(artifact_store_has(n->store, m.a->sha256, 4));
+        assert_false(artifact_store_is_ready(n->store, m.a));
+}
+
+/* As a disk that forgets: content changes, and no stamp does (here another file's stamp is not looked at). */
+static void test_contents_of_a_tree_are_compared_at_first_and_daily(void **state) {
+        struct node *n = *state;
+        char tree[128], pax[128];
+        _cleanup_(x_freep) char *data = NULL;
+        size_t len;
+        make_tree(n, tree, sizeof(tree));
+        (void)snprintf(pax, sizeof(pax), "%s/tree.pax", n->f->folder);
+        int fd = open(pax, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        assert_int_equal(payload_pack(ARTIFACT_TREE, tree, NULL, 0, fd, NULL, NULL), 0);
+        (void)close(fd);
+        assert_int_equal(file_read(pax, 1 << 20, &data, &len, NULL), 0);
+        _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_TREE, data, len);
+        _cleanup_(x_freep) char *place = artifact_store_place(n->store, m.a),
+                                *web = path_join(place, "bin/web");
+        check(n, &m, 0);
+        write_at_start(web, "RUN\n");
+        check(n, &m, 0); /* quick: the size is the same */
+        virtual_clock_advance(&n->clock, (msec_t)25 * 3600 * 1000);
+        check(n, &m, 1);
+        assert_int_equal(artifact_store_prepare(n->store, m.a, true, NULL), 0);
+        check(n, &m, 0);
+}
+
+/* A kill after the payload was in place, and before its partial files went. */
+static void test_partial_files_beside_a_whole_payload_go(void **state) {
+        struct node *n = *state;
+        _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_FILE, "data", 4);
+        _cleanup_(x_freep) char *digest = str_dup_n(m.name, 64),
+                                *part = artifact_store_partial(n->store, digest, ".chunks-journal");
+        assert_int_equal(file_write_atomic(part, "x", 1, 0600, NULL), 0);
+        set_running(n, &m);
+        assert_int_equal(artifact_store_claim(n->store, digest), 0);
+        assert_int_equal(artifact_store_sweep(n->store, everything, NULL, false, NULL, NULL), 0);
+        assert_true(fixture_exists(part)); /* somebody has it in hand */
+        artifact_store_release(n->store, digest);
+        assert_int_equal(artifact_store_sweep(n->store, everything, NULL, false, NULL, NULL), 0);
+        assert_false(fixture_exists(part));
 }
 
 static void test_one_claim_at_a_time(void **state) {
@@ -276,7 +413,12 @@ int main(void) {
                 TEST(test_a_tree_is_unpacked_checked_and_put_back),
                 TEST(test_budget_removes_the_oldest_and_never_what_is_held),
                 TEST(test_leftovers_of_a_crash_are_swept),
-                TEST(test_damaged_index_is_begun_anew),
+                TEST(test_one_damaged_copy_of_the_index_costs_nothing),
+                TEST(test_nothing_is_removed_while_it_is_not_known_what_runs),
+                TEST(test_an_index_that_is_gone_is_lost),
+                TEST(test_file_of_another_content_is_found),
+                TEST(test_contents_of_a_tree_are_compared_at_first_and_daily),
+                TEST(test_partial_files_beside_a_whole_payload_go),
                 TEST(test_one_claim_at_a_time),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
