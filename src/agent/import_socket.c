@@ -50,7 +50,7 @@ static void sent(uv_write_t *request, int status) {
 }
 
 static void send_json(struct import_socket *s, json_t *j) {
-        _cleanup_json_ json_t *owned = j;
+        _cleanup_json_ _unused_ json_t *owned = j;
         struct sending *w = s->peer && j ? calloc(1, sizeof(*w)) : NULL;
         char *text = w ? json_encode_compact(j) : NULL;
         if (text)

@@ -98,7 +98,7 @@ char *artifact_public_path(const struct artifact_set *s, const char *path) {
 }
 
 int64_t artifact_public_size(const struct artifact_set *s, char *path) {
-        _cleanup_(x_freep) char *below = path, *full = artifact_public_path(s, path);
+        _cleanup_(x_freep) char *below _unused_ = path, *full = artifact_public_path(s, path);
         struct stat st;
         return full && stat(full, &st) == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
 }

@@ -113,7 +113,7 @@ static int compare(const struct artifact_set *s, const struct artifact *old, con
                    json_t **ret, struct err **err) {
         _cleanup_(x_closep) int old_fd = -1, new_fd = -1;
         struct changes x = {.list = json_array()};
-        _cleanup_json_ json_t *list = x.list;
+        _cleanup_json_ _unused_ json_t *list = x.list;
         int r = 0;
         if (old->type != new->type)
                 return err_set(err, EINVAL,

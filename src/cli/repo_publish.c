@@ -96,13 +96,20 @@ static int put_role_json(void *arg, const struct tuf_publisher_role *r) {
         return j && json_array_append_new(arg, j) >= 0 ? 0 : -ENOMEM;
 }
 
+static void version_cell(struct columns *t, enum style style, int64_t version) {
+        if (version)
+                columns_cellf(t, style, "%lld", (long long)version);
+        else
+                columns_cell(t, style, "");
+}
+
 static int put_role_row(void *arg, const struct tuf_publisher_role *r) {
         struct columns *t = arg;
         char text[48];
         int64_t left = r->expires_s - clock_wall_ms(clock_system()) / 1000;
         columns_cell(t, STYLE_NONE, r->name);
-        columns_cellf(t, STYLE_NONE, r->published ? "%lld" : "", (long long)r->published);
-        columns_cellf(t, STYLE_ACTIVE, r->staged ? "%lld" : "", (long long)r->staged);
+        version_cell(t, STYLE_NONE, r->published);
+        version_cell(t, STYLE_ACTIVE, r->staged);
         columns_cellf(t, r->ready ? STYLE_GOOD : STYLE_BAD, "%zu of %zu", r->signatures, r->threshold);
         columns_cellf(t, STYLE_NONE, "%zu", r->n_keys);
         columns_cell(t, r->expires_s && left <= 0 ? STYLE_BAD : STYLE_NONE,

@@ -193,7 +193,7 @@ static int take_root(struct repository *r, int fd, struct err **err) {
 
 static void on_root(void *arg, int fd) {
         struct repository *r = arg;
-        _cleanup_(x_closep) int owned = fd;
+        _cleanup_(x_closep) _unused_ int owned = fd;
         _cleanup_(err_freep) struct err *err = NULL;
         int e = fd < 0 ? fd : take_root(r, fd, &err);
         r->reading_root = false;

@@ -71,7 +71,7 @@ static bool say_deltas(const struct ahead *a, int fd) {
 
 static void on_index(void *arg, int fd) {
         struct ahead *a = arg;
-        _cleanup_(x_closep) int owned = fd;
+        _cleanup_(x_closep) _unused_ int owned = fd;
         _cleanup_(x_freep) char *index = must(repository_chunk_index(a->sha256)),
                                 *whole = must(repository_target_file(a->target, a->sha256));
         const char *path = fd >= 0 ? index : whole;
@@ -82,7 +82,7 @@ static void on_index(void *arg, int fd) {
 
 static void on_list(void *arg, int fd) {
         struct ahead *a = arg;
-        _cleanup_(x_closep) int owned = fd;
+        _cleanup_(x_closep) _unused_ int owned = fd;
         if ((fd < 0 && fd != -ENOENT) || (fd >= 0 && say_deltas(a, fd))) {
                 ahead_free(a);
                 return;
