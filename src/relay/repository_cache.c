@@ -379,6 +379,7 @@ void repository_cache_stats(const struct repository_cache *c, struct repository_
         *ret = c->stats;
         ret->parts_bytes = repository_objects_bytes(c->objects);
         ret->waiting = repository_objects_waiting(c->objects);
+        ret->known = repository_objects_known(c->objects);
 }
 
 json_t *repository_cache_sources(const struct repository_cache *c) {

@@ -77,6 +77,7 @@ struct repository_cache_stats {
         uint64_t failures;   /* told that it cannot be had now */
         int64_t parts_bytes; /* on the disk, beside the store */
         uint64_t waiting;
+        uint64_t known; /* large files of which something is remembered */
 };
 void repository_cache_stats(const struct repository_cache *c, struct repository_cache_stats *ret);
 /* For the status page: [{"url","kind","bytes","failures","lies"}]. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of repository_objects.c and repository_run.c: one file, and the request that brings the next part of
- * it. */
+/* Inside of repository_objects.c, repository_object.c and repository_run.c: one file, and the request that
+ * brings the next part of it. */
 #pragma once
 
 #include "base/list.h"
@@ -85,14 +85,24 @@ struct repository_objects {
         struct transfer_limit limit;
 };
 
-/* repository_objects.c */
-void object_advance(struct object *o);
+/* repository_objects.c: all of them, and who waits for them */
+void object_tell(struct object *o, struct waiter *w, int error, int fd, const char *message);
 void object_fail(struct object *o, int error, const char *message);
 void object_is_absent(struct object *o);
 bool object_take_next_path(struct object *o);
-void object_no_room(struct object *o, int error);
-void object_count_bytes(struct object *o, int64_t bytes);
+bool object_is_idle(const struct object *o);
+void object_forget(struct object *o);
 bool object_is_back(struct object *o);
+void object_forget_empty(struct object *o);
+void object_count_bytes(struct object *o, int64_t bytes);
+void objects_make_room(struct repository_objects *all, int64_t most);
+void objects_close_idle(struct repository_objects *all);
+
+/* repository_object.c: one of them */
+void object_open(struct object *o);
+void object_advance(struct object *o);
+void object_no_room(struct object *o, int error);
+bool object_is_here(struct object *o, const struct repository_want *q);
 
 /* repository_run.c: asks for blocks first to last, now or when it is its turn. */
 void object_run_when_ready(struct object *o, int64_t first, int64_t last);

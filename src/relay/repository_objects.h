@@ -37,4 +37,5 @@ void repository_objects_get(struct repository_objects *o, const struct repositor
 /* A source is back: those that wait for one need not wait longer. */
 void repository_objects_wake(struct repository_objects *o);
 int64_t repository_objects_bytes(const struct repository_objects *o); /* on the disk, beside the store */
+size_t repository_objects_known(const struct repository_objects *o);  /* of which something is remembered */
 uint64_t repository_objects_waiting(const struct repository_objects *o);

@@ -423,6 +423,34 @@ static void test_nobody_hides_a_file_behind_a_path_of_his_own(void **state) {
         assert_true(f->right);
 }
 
+/* Where nothing can be kept, nothing is remembered of what was asked for, either. */
+static void test_a_folder_that_cannot_be_written_to_fills_no_memory(void **state) {
+        struct fixture *f = *state;
+        _cleanup_(x_freep) char *parts = path_join(f->work, "parts");
+        struct repository_cache_stats s;
+        assert_int_equal(path_remove(parts, NULL), 0);
+        assert_int_equal(file_write_atomic(parts, "x", 1, 0600, NULL), 0);
+        for (int i = 0; i < 50; i++) {
+                char path[200], digest[SHA256_HEX_SIZE];
+                sha256_hex(&i, sizeof(i), digest);
+                snprintf(path, sizeof(path), "targets/artifacts/web/1/%s.any", digest);
+                ask_for(f, path, NULL, false, false);
+        }
+        until_answers(f, 50);
+        for (int i = 0; i < 16; i++)
+                assert_true(f->errors[i] < 0);
+        repository_cache_stats(f->cache, &s);
+        assert_int_equal(s.known, 0);
+        assert_int_equal(s.waiting, 0);
+        /* And it goes on when it can be. */
+        assert_int_equal(path_remove(parts, NULL), 0);
+        assert_int_equal(dir_make(parts, 0700, NULL), 0);
+        ask_for(f, f->path, NULL, false, false);
+        until_answers(f, 51);
+        assert_true(f->right);
+        assert_int_equal(f->read, f->len);
+}
+
 static void test_two_paths_at_once(void **state) {
         struct fixture *f = *state;
         char other[200];
@@ -481,6 +509,7 @@ int main(void) {
                 TEST(test_a_version_that_is_too_high_does_not_stay),
                 TEST(test_a_lie_that_only_a_node_can_tell),
                 TEST(test_nobody_hides_a_file_behind_a_path_of_his_own),
+                TEST(test_a_folder_that_cannot_be_written_to_fills_no_memory),
                 TEST(test_two_paths_at_once),
                 TEST(test_what_is_larger_than_the_cache_passes_through),
                 TEST(test_files_are_fetched_ahead),
