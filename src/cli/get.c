@@ -366,6 +366,7 @@ const struct command_spec get_command = {
         "sources, src\tGit repositories that are followed, and what is wrong with them\n"
         "revisions, rev\tcompiled states of fleets; a unique beginning of the digest will do as a name\n"
         "relays\tmachines between server and nodes\n"
+        "deltas\tdifferences that the server makes between versions of artifacts, and why one failed\n"
         "events, ev\twhat happened last\n"
         "tokens\tjoin tokens\n"
         "\n"

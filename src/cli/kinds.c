@@ -278,6 +278,38 @@ static void relay_row(struct columns *t, const json_t *o, msec_t now) {
         columns_cell(t, STYLE_NONE, field_age(o, "metadata.createdAt", now, age));
 }
 
+static const struct column delta_columns[] = {
+        {"NAME", COLUMN_WIDE},
+        {"ARTIFACT", COLUMN_SHRINK},
+        {"FROM", 0},
+        {"TO", 0},
+        {"STATE", 0},
+        {"NODES", COLUMN_RIGHT},
+        {"BYTES", COLUMN_RIGHT},
+        {"FAILURES", COLUMN_RIGHT | COLUMN_WIDE},
+        {"RETRY", COLUMN_OPTIONAL},
+        {"MESSAGE", COLUMN_TEXT},
+};
+
+static void delta_row(struct columns *t, const json_t *o, msec_t now) {
+        char text[AGE_SIZE];
+        const char *state = field_text(o, "state");
+        columns_cell(t, STYLE_NONE, object_name(o));
+        columns_cell(t, STYLE_NONE, field_text(o, "artifact"));
+        columns_cell(t, STYLE_NONE, field_text(o, "from"));
+        columns_cell(t, STYLE_NONE, field_text(o, "to"));
+        state_cell(t, state);
+        count_cell(t, field_int(o, "nodes"), STYLE_NONE);
+        columns_cell(t, STYLE_NONE,
+                     str_eq(state, "Made") ? bytes_format(field_int(o, "bytes"), text, sizeof(text)) : "");
+        count_cell(t, field_int(o, "failures"), STYLE_WARN);
+        if (str_eq(state, "Retrying"))
+                columns_cellf(t, STYLE_NONE, "in %lld s", (long long)field_int(o, "retryInSeconds"));
+        else
+                columns_cell(t, STYLE_NONE, "");
+        columns_cell(t, STYLE_NONE, field_text(o, "message"));
+}
+
 static const struct column event_columns[] = {
         {"SEQ", COLUMN_RIGHT | COLUMN_WIDE},
         {"AGE", COLUMN_RIGHT | COLUMN_AGE},
@@ -358,6 +390,10 @@ static const struct kind kinds[] = {
         {"relays", "relay", "", "/relays", COLUMNS(relay_columns), relay_row, NULL, describe_relay,
          "Relay Node", false, false, false, false,
          "'skerry token create --kind relay' makes a token by which one joins."},
+        {"deltas", "delta", "", "/deltas", COLUMNS(delta_columns), delta_row, NULL, NULL,
+         "Source Rollout Node", false, false, false, true,
+         "The server makes them where its repository is a folder that it may write, once two versions of an "
+         "artifact are of use to a node."},
         {"events", "event", "ev", "/events", COLUMNS(event_columns), event_row, NULL, NULL, "", false, false,
          false, true, NULL},
         {"tokens", "token", "", "/tokens", COLUMNS(token_columns), token_row, NULL, describe_token, "Token",
@@ -386,7 +422,7 @@ const struct kind *kind_find(const char *word, struct err **err) {
                 (void)err_set(err, EINVAL,
                               "unknown kind '%s'; there are nodes, fleets, apps, rollouts, sources, "
                               "revisions, relays,"
-                              " events and tokens",
+                              " deltas, events and tokens",
                               word);
         return NULL;
 }

@@ -205,9 +205,26 @@ static void put_trust(struct buf *out, const json_t *version, const struct colum
         buf_putc(out, '\n');
 }
 
+/* Nobody waits for a delta; so only what went wrong is said. */
+static void put_deltas(struct buf *out, const json_t *deltas, const struct columns_look *look) {
+        size_t failed = 0, retrying = 0, i;
+        const char *separator = "";
+        json_t *o;
+        json_array_foreach ((json_t *)deltas, i, o) {
+                failed += str_eq(field_text(o, "state"), "Failed");
+                retrying += str_eq(field_text(o, "state"), "Retrying");
+        }
+        if (failed + retrying == 0)
+                return;
+        put_title(out, look, "Deltas");
+        put_count(out, look->colour, &separator, retrying, "to be tried again", STYLE_WARN);
+        put_count(out, look->colour, &separator, failed, "failed", STYLE_WARN);
+        buf_puts(out, ": skerry get deltas\n");
+}
+
 static int run(void *settings, char **arguments, size_t n) {
-        static const char *const kinds[] = {"nodes", "fleets", "rollouts", "sources", "relays"};
-        static const char *const queries[] = {"", "", "", "", ""};
+        static const char *const kinds[] = {"nodes", "fleets", "rollouts", "sources", "relays", "deltas"};
+        static const char *const queries[] = {"", "", "", "", "", ""};
         const struct settings *s = settings;
         const struct columns_look look = look_of_stdout(false);
         enum output output = output_from_text(s->output);
@@ -252,6 +269,7 @@ static int run(void *settings, char **arguments, size_t n) {
                 style_printf(&out, look.colour, connected < n_relays ? STYLE_WARN : STYLE_NONE,
                              "%zu: %zu connected\n", n_relays, connected);
         }
+        put_deltas(&out, field(all, "deltas.items"), &look);
         put_kind(&out, "Fleets", kind_find("fleets", NULL), field(all, "fleets.items"), &look);
         put_rollouts(&out, field(all, "rollouts.items"), &look);
         put_kind(&out, "Sources", kind_find("sources", NULL), field(all, "sources.items"), &look);

@@ -12,8 +12,10 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/table.h"
 #include "codec/json.h"
+#include "net/backoff.h"
 #include "server/assignments.h"
 #include "server/delta_job.h"
 #include "server/director.h"
@@ -25,8 +27,13 @@
 #define NICE 15
 #define IOPRIO_IDLE (3 << 13) /* ioprio_set(2): class idle */
 
-enum delta_state { WAITING, MAKING, MADE, FAILED };
-static const char *const state_names[] = {"Waiting", "Making", "Made", "Failed"};
+/* A disk that was full, a folder that was away, a file that was on its way: tried again after a while, ever
+ * longer, and given up until the repository changes. */
+#define RETRY_BASE_MS 4000
+#define RETRY_CAP_MS (15 * 60 * 1000)
+
+enum delta_state { WAITING, MAKING, MADE, RETRYING, FAILED };
+static const char *const state_names[] = {"Waiting", "Making", "Made", "Retrying", "Failed"};
 
 struct delta_pair { /* one delta, wanted or made */
         char *artifact, *from_version, *to_version, *from_path, *to_path;
@@ -34,14 +41,20 @@ struct delta_pair { /* one delta, wanted or made */
         enum delta_state state;
         size_t nodes; /* that could use it, when last looked */
         int64_t bytes;
-        char *message;
+        char *message; /* of the last failure, NULL: there was none */
+        struct backoff backoff;
+        unsigned failures;   /* in a row */
+        msec_t retry_at;     /* mono, while RETRYING */
+        uint64_t generation; /* of the director's catalog that it was given up with */
+        bool is_hopeless;    /* another try would end the same */
 };
 
 struct delta_worker {
         struct control *control;
         char *folder;
         struct table *pairs; /* "from to" -> struct delta_pair */
-        struct loop_timer *timer;
+        struct loop_timer *timer, *retry;
+        struct prng random;
         struct delta_pair *making; /* borrowed; NULL: nothing is under way */
         pthread_t thread;
         atomic_bool cancelled;
@@ -83,6 +96,7 @@ static void want(struct delta_worker *w, const json_t *from, const struct artifa
                 memcpy(pair->from, sha256, sizeof(pair->from));
                 memcpy(pair->to, to->sha256, sizeof(pair->to));
                 pair->state = delta_job_is_done(w->folder, pair->from, pair->to) ? MADE : WAITING;
+                pair->backoff = (struct backoff)BACKOFF_INIT(RETRY_BASE_MS, RETRY_CAP_MS);
                 must_do(table_set(w->pairs, key, pair));
         }
         pair->nodes++;
@@ -150,6 +164,12 @@ static void want_for(struct delta_worker *w, struct node *n, const struct catalo
         }
 }
 
+static void begin_anew(struct delta_pair *pair) {
+        pair->state = WAITING;
+        pair->failures = 0;
+        backoff_reset(&pair->backoff);
+}
+
 static void gather(struct delta_worker *w) {
         const struct catalog *catalog = director_catalog(w->control);
         struct node *n;
@@ -161,15 +181,45 @@ static void gather(struct delta_worker *w) {
                 if (!n->revoked_at)
                         want_for(w, n, catalog);
         for (size_t i = 0; table_next(w->pairs, &i, &key, &value);) {
-                const struct delta_pair *pair = value;
-                if (pair->nodes == 0 && pair->state == WAITING)
+                struct delta_pair *pair = value;
+                if (pair->nodes == 0 && (pair->state == WAITING || pair->state == RETRYING))
                         table_remove(w->pairs, key);
+                else if (pair->state == FAILED && !pair->is_hopeless &&
+                         pair->generation != director_generation(w->control))
+                        begin_anew(pair);
         }
 }
 
 /* ---- making */
 
 static void begin_next(struct delta_worker *w);
+
+/* What lies in the files themselves is the same tomorrow. -ENOENT may be an upload that is under way. */
+static bool is_hopeless(int error) {
+        return error == -EFBIG || error == -EINVAL || error == -EOPNOTSUPP;
+}
+
+static void failed(struct delta_worker *w, struct delta_pair *pair, int error, const char *why) {
+        pair->is_hopeless = is_hopeless(error);
+        pair->failures++;
+        if (!pair->is_hopeless && pair->failures < DELTA_TRIES) {
+                pair->state = RETRYING;
+                pair->retry_at = clock_mono_ms(loop_clock(w->control->loop)) +
+                                 backoff_next(&pair->backoff, &w->random, 0);
+                replace_text(&pair->message, why);
+        } else {
+                _cleanup_(x_freep) char *text =
+                        pair->is_hopeless
+                                ? copy_text(why)
+                                : must(str_format("given up after %u tries, until the repository changes: %s",
+                                                  pair->failures, why));
+                pair->state = FAILED;
+                pair->generation = director_generation(w->control);
+                replace_text(&pair->message, text);
+        }
+        log_warning("a delta could not be made", "artifact", pair->artifact, "from", pair->from_version, "to",
+                    pair->to_version, "state", state_names[pair->state], "error", pair->message, NULL);
+}
 
 static void made(void *arg) {
         struct delta_worker *w = arg;
@@ -179,17 +229,18 @@ static void made(void *arg) {
                 return;
         pthread_join(w->thread, NULL);
         w->making = NULL;
-        pair->state = w->result == 0 ? MADE : FAILED;
-        pair->bytes = w->length;
-        replace_text(&pair->message, err ? err_message(err) : NULL);
+        if (w->result < 0) {
+                failed(w, pair, w->result, err ? err_message(err) : strerror(-w->result));
+                begin_next(w);
+                return;
+        }
         char bytes[24];
         (void)snprintf(bytes, sizeof(bytes), "%lld", (long long)w->length);
-        if (w->result == 0)
-                log_info("a delta was made", "artifact", pair->artifact, "from", pair->from_version, "to",
-                         pair->to_version, "bytes", bytes, NULL);
-        else
-                log_warning("a delta could not be made", "artifact", pair->artifact, "from",
-                            pair->from_version, "to", pair->to_version, "error", pair->message, NULL);
+        pair->state = MADE;
+        pair->bytes = w->length;
+        replace_text(&pair->message, NULL);
+        log_info("a delta was made", "artifact", pair->artifact, "from", pair->from_version, "to",
+                 pair->to_version, "bytes", bytes, NULL);
         begin_next(w);
 }
 
@@ -211,25 +262,43 @@ static void *thread_main(void *arg) {
         return NULL;
 }
 
-static void begin_next(struct delta_worker *w) {
+/* Of those whose turn it is, the one that most nodes can use; else the timer is set for the first to come. */
+static struct delta_pair *choose_next(struct delta_worker *w) {
         struct delta_pair *best = NULL;
+        msec_t now = clock_mono_ms(loop_clock(w->control->loop)), first = INT64_MAX;
         const char *key;
         void *value;
         for (size_t i = 0; table_next(w->pairs, &i, &key, &value);) {
                 struct delta_pair *pair = value;
-                if (pair->state == WAITING && (!best || pair->nodes > best->nodes))
+                if (pair->state == RETRYING && pair->retry_at > now) {
+                        first = MIN(first, pair->retry_at);
+                        continue;
+                }
+                if ((pair->state == WAITING || pair->state == RETRYING) &&
+                    (!best || pair->nodes > best->nodes))
                         best = pair;
         }
-        if (!best || w->making || w->stopped)
+        if (!best && first < INT64_MAX)
+                loop_timer_set(w->retry, first - now);
+        return best;
+}
+
+static void begin_next(struct delta_worker *w) {
+        if (w->making || w->stopped)
                 return;
-        best->state = MAKING;
-        w->making = best;
-        int r = pthread_create(&w->thread, NULL, thread_main, w);
-        if (r == 0)
-                return;
-        w->making = NULL;
-        best->state = FAILED;
-        replace_text(&best->message, strerror(r));
+        for (struct delta_pair *next; (next = choose_next(w));) {
+                next->state = MAKING;
+                w->making = next;
+                int r = pthread_create(&w->thread, NULL, thread_main, w);
+                if (r == 0)
+                        return;
+                w->making = NULL;
+                failed(w, next, -r, strerror(r));
+        }
+}
+
+static void on_retry(void *arg) {
+        begin_next(arg);
 }
 
 static void on_timer(void *arg) {
@@ -248,19 +317,28 @@ void delta_worker_wake(struct control *c) {
 
 json_t *delta_worker_json(const struct control *c) {
         json_t *list = json_array_new();
+        msec_t now = clock_mono_ms(loop_clock(c->loop));
         const char *key;
         void *value;
         for (size_t i = 0; c->delta_worker && table_next(c->delta_worker->pairs, &i, &key, &value);) {
                 const struct delta_pair *pair = value;
-                json_t *j = json_object_new();
+                json_t *j = json_object_new(), *metadata = json_object_new();
+                char name[2 * 12 + 3];
                 if (json_array_size(list) == DELTAS_SHOWN)
                         must_do(json_array_remove(list, 0));
+                (void)snprintf(name, sizeof(name), "%.12s-%.12s", pair->from, pair->to);
+                json_put(metadata, "name", json_text(name));
+                json_put(j, "metadata", metadata);
                 json_put(j, "artifact", json_text(pair->artifact));
                 json_put(j, "from", json_text(pair->from_version));
                 json_put(j, "to", json_text(pair->to_version));
                 json_put(j, "state", json_text(state_names[pair->state]));
                 json_put(j, "nodes", json_number((int64_t)pair->nodes));
                 json_put(j, "bytes", json_number(pair->bytes));
+                json_put(j, "failures", json_number((int64_t)pair->failures));
+                json_put(j, "retryInSeconds",
+                         pair->state == RETRYING ? json_number((MAX(pair->retry_at - now, 0) + 999) / 1000)
+                                                 : must(json_null()));
                 json_put(j, "message", json_text(pair->message));
                 json_add(list, j);
         }
@@ -293,6 +371,8 @@ int delta_worker_open(struct control *c, struct err **err) {
         w->folder = folder;
         w->pairs = must(table_new(pair_destroy));
         w->timer = must(loop_timer_new(c->loop, on_timer, w));
+        w->retry = must(loop_timer_new(c->loop, on_retry, w));
+        prng_seed_random(&w->random);
         c->delta_worker = w;
         return 0;
 }
@@ -306,6 +386,7 @@ void delta_worker_stop(struct control *c) {
         if (w->making)
                 pthread_join(w->thread, NULL);
         w->timer = loop_timer_free(w->timer);
+        w->retry = loop_timer_free(w->retry);
 }
 
 struct delta_worker *delta_worker_free(struct delta_worker *w) {

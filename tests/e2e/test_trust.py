@@ -2,6 +2,7 @@
 """Who can do what: the server, whoever serves the repository, and thieves of keys, each played with real programs.
 The table is in docs/threat-model.md."""
 import json
+import random
 import shutil
 
 import pytest
@@ -170,6 +171,39 @@ def test_the_fleet_gets_the_delta_that_was_made_for_it(street):
     assert summed["bytesFetched"] >= artifact["bytesFetched"]
     assert "Predicted" in lab.cli("describe", "rollout", rollout).stdout
     assert shown(lab.agent) == "two"
+
+
+def test_a_delta_that_failed_is_tried_again_or_says_why_not(street):
+    """What stands in the way of a delta goes away; what two files have in common does not come."""
+    lab = street
+    lab.repo.push("1.0.0", "one")
+    deltas = lab.repo.public / "deltas"
+    shutil.rmtree(deltas, ignore_errors=True)
+    deltas.write_text("in the way of the folder")
+    announce(lab)
+    lab.wait_rollout((commit(lab.fleet_files, "1.0.0"), lab.notify())[0])
+    lab.repo.push("2.0.0", "two")
+    announce(lab)
+
+    def delta(to, *states):
+        return next((d for d in call(lab, "GET", "/deltas")["items"] if d["to"] == to and d["state"] in states), None)
+
+    waits = lab.wait("the delta to fail", lambda: delta("2.0.0", "Retrying"))
+    assert waits["failures"] >= 1 and "deltas" in waits["message"] and waits["retryInSeconds"] >= 0
+    table = lab.cli("get", "deltas").stdout
+    assert "2.0.0" in table and "Retrying" in table
+    assert "skerry get deltas" in lab.cli("status").stdout
+    deltas.unlink()
+    made = lab.wait("the delta to be made", lambda: delta("2.0.0", "Made"))
+    assert made["message"] is None and made["retryInSeconds"] is None
+    # Noise has nothing in common with anything.
+    noise = lab.folder / "noise"
+    noise.write_bytes(random.Random(7).randbytes(300000))
+    lab.repo.run("artifact", "push", "--type", "file", "--platform", "linux/amd64", "web:3.0.0", noise)
+    announce(lab)
+    hopeless = lab.wait("the delta to fail for good", lambda: delta("3.0.0", "Failed"))
+    assert hopeless["failures"] == 1 and "no smaller than the target" in hopeless["message"]
+    assert "no smaller than the target" in lab.cli("get", "deltas", "-o", "wide").stdout
 
 
 def test_another_repository_is_another_root(street):
