@@ -18,6 +18,62 @@ static int no_memory(struct compiler *c) {
 
 /* ---- Rollout policies */
 
+/* The texts of a list; NULL where it is empty or memory is out (*r then). */
+static const char **build_names(struct compiler *c, const struct located_list *list, int *r) {
+        const char **texts = list->n > 0 ? arena_calloc(c->arena, list->n, sizeof *texts) : NULL;
+
+        if (list->n > 0 && !texts)
+                *r = no_memory(c);
+        for (size_t i = 0; texts && i < list->n; i++)
+                texts[i] = list->items[i].text;
+        return texts;
+}
+
+static int build_waves(struct compiler *c, const struct rollout_document *d, struct rollout_policy *p) {
+        int r = 0;
+
+        p->waves = arena_calloc(c->arena, d->n_waves + 1, sizeof *p->waves);
+        if (!p->waves)
+                return no_memory(c);
+        p->n_waves = d->n_waves;
+        for (size_t j = 0; j < d->n_waves; j++) {
+                const struct wave_document *w = &d->waves[j];
+                p->waves[j] = (struct rollout_wave_policy){
+                        .name = w->name,
+                        .selector = w->selector.selector,
+                        .limit = w->limit,
+                        .pause_ms = w->pause.duration,
+                        .success_threshold = w->success_threshold,
+                        .failure_budget = w->failure_budget,
+                        .min_sample = w->min_sample,
+                        .approvals = w->approval == 1 ? MAX(w->approvals, 1) : 0,
+                        .approvers = build_names(c, &w->approvers, &r),
+                        .n_approvers = w->approvers.n,
+                };
+        }
+        return r;
+}
+
+/* maxUnavailable is the budget of the group of all nodes. */
+static int build_budgets(struct compiler *c, const struct rollout_document *d, struct rollout_policy *p) {
+        int r = 0;
+
+        if (!d->max_unavailable.is_set && d->n_budgets == 0)
+                return 0;
+        p->budgets = arena_calloc(c->arena, d->n_budgets + 1, sizeof *p->budgets);
+        if (!p->budgets)
+                return no_memory(c);
+        if (d->max_unavailable.is_set)
+                p->budgets[p->n_budgets++].max_unavailable = d->max_unavailable;
+        for (size_t i = 0; i < d->n_budgets; i++)
+                p->budgets[p->n_budgets++] = (struct rollout_budget){
+                        .group_by = build_names(c, &d->budgets[i].group_by, &r),
+                        .n_group_by = d->budgets[i].group_by.n,
+                        .max_unavailable = d->budgets[i].max_unavailable,
+                };
+        return r;
+}
+
 static int build_policies(struct compiler *c) {
         const struct named *k = &c->kinds[FLEET_KIND_ROLLOUT];
         struct fleet_model *m = c->model;
@@ -31,23 +87,19 @@ static int build_policies(struct compiler *c) {
 
                 rollout_policy_default(p);
                 p->name = k->names[i];
-                p->waves = arena_calloc(c->arena, d->n_waves + 1, sizeof *p->waves);
-                if (!p->waves)
-                        return no_memory(c);
-                p->n_waves = d->n_waves;
-                for (size_t j = 0; j < d->n_waves; j++)
-                        p->waves[j] = (struct rollout_wave_policy){
-                                .name = d->waves[j].name,
-                                .selector = d->waves[j].selector.selector,
-                                .limit = d->waves[j].limit,
-                                .pause_ms = d->waves[j].pause.duration,
-                                .success_threshold = d->waves[j].success_threshold,
-                        };
+                int r = build_waves(c, d, p);
+                if (r == 0)
+                        r = build_budgets(c, d, p);
+                if (r < 0)
+                        return r;
                 p->max_failed = d->max_failed;
                 p->min_sample = d->min_sample;
                 p->progress_deadline_ms = d->progress_deadline;
                 p->defer_after_ms = d->defer_after;
                 p->rollback_on_failure = d->rollback.on_failure;
+                p->download_deadline_ms = d->deadlines.download;
+                p->apply_deadline_ms = d->deadlines.apply;
+                p->confirm_deadline_ms = d->deadlines.confirm;
         }
         return 0;
 }

@@ -120,10 +120,18 @@ struct wave_document {
         const char *name;
         struct position where;
         struct selector_document selector;
-        struct quantity limit, success_threshold;
+        struct quantity limit, success_threshold, failure_budget;
+        int64_t min_sample, approvals; /* 0: not given */
+        int approval;                  /* 0 None, 1 Manual */
+        struct located_list approvers;
         struct {
                 msec_t duration;
         } pause;
+};
+struct budget_document {
+        struct located_list group_by;
+        struct position where;
+        struct quantity max_unavailable;
 };
 struct rollout_document {
         struct wave_document *waves;
@@ -131,6 +139,14 @@ struct rollout_document {
         struct quantity max_failed;
         int64_t min_sample;
         msec_t progress_deadline, defer_after;
+        struct {
+                msec_t download;
+                struct position where;
+                msec_t apply, confirm;
+        } deadlines;
+        struct quantity max_unavailable;
+        struct budget_document *budgets;
+        size_t n_budgets;
         struct {
                 bool on_failure;
         } rollback;
@@ -163,3 +179,5 @@ void kinds_write_reference(struct buf *out);
 /* Tables that other tables nest. */
 extern const struct schema file_schema;
 extern const struct schema app_spec_schema;
+extern const struct schema selector_schema;
+extern const struct schema rollout_spec_schema;

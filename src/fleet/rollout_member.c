@@ -237,16 +237,19 @@ void member_expire(struct step *s, size_t i) {
 static void run_clock(struct step *s, struct rollout_member *m, enum member_state from,
                       enum member_state to) {
         const struct rollout *r = s->r;
-        bool fresh = !member_state_is_at_work(from);
+        bool fresh = !member_state_is_at_work(from) || (m->remaining == 0 && m->deadline == 0);
         msec_t left = fresh              ? r->policy.progress_deadline_ms
                       : m->remaining > 0 ? m->remaining
                                          : MAX(m->deadline - s->now, 1);
         bool live = !rollout_phase_is_final(r->phase) || (r->phase == ROLLOUT_SUCCEEDED && m->slot);
         stop_clock(m);
-        if (m->failed || !live)
+        if (m->failed)
+                return;
+        if (stands_still(m, to))
+                m->remaining = left;
+        if (!live)
                 return;
         if (stands_still(m, to)) {
-                m->remaining = left;
                 if (m->slot) /* it is to give its slot back */
                         m->deadline = s->now + r->policy.progress_deadline_ms;
                 return;
