@@ -138,15 +138,19 @@ static int transport_error(const struct api *a, const struct http_result *r, str
 
 static int status_error(const struct api *a, int status, const char *body, size_t len, struct err **err) {
         _cleanup_json_ json_t *answer = NULL;
-        const char *message = NULL;
-        if (json_decode(body, len, &answer, NULL) == 0)
+        const char *message = NULL, *code = NULL;
+        if (json_decode(body, len, &answer, NULL) == 0) {
+                code = json_string_value(json_object_get(json_object_get(answer, "error"), "code"));
                 message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
+        }
         _cleanup_(buf_done) struct buf why = BUF_INIT;
         if (message)
                 buf_puts(&why, message);
         else
                 buf_printf(&why, "HTTP status %d", status);
         const char *text = buf_str(&why);
+        if (str_eq(code, "reason_required"))
+                return err_set(err, ENODATA, "%s", text);
         switch (status) {
         case 401:
                 return err_set(err, EKEYREJECTED,

@@ -3,8 +3,8 @@
  *
  * Errors are told for people: where the server was looked for and what to try. Their codes:
  * -EHOSTUNREACH: no answer, or not from the server we trust (EXIT_UNREACHABLE); -EKEYREJECTED: the token does
- * not do (EXIT_FORBIDDEN); -ENOENT: 404; -EBUSY: 409; -EINVAL: other refusals; -EPROTO: an answer we do not
- * understand. */
+ * not do (EXIT_FORBIDDEN); -ENOENT: 404; -EBUSY: 409; -ENODATA: it wants a reason (reason.h); -EINVAL: other
+ * refusals; -EPROTO: an answer we do not understand. */
 #pragma once
 
 #include <jansson.h>

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cli/kinds.h"
 #include "cli/labels_argument.h"
+#include "cli/reason.h"
 #include "codec/json.h"
 
 struct revoke_settings {
@@ -13,8 +14,7 @@ struct revoke_settings {
         char *reason;
 };
 static const struct option_spec revoke_options[] = {
-        {"reason", 'r', OPTION_STRING, offsetof(struct revoke_settings, reason), "TEXT", NULL,
-         "Why; it is kept with the node's events"},
+        REASON_OPTION(struct revoke_settings),
         OPTIONS_END,
 };
 
@@ -22,12 +22,13 @@ static int shut_out(const struct revoke_settings *s, const char *kind, const cha
                     size_t n) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
-        _cleanup_json_ json_t *body = json_pack("{s:s*}", "reason", s->reason);
+        _cleanup_json_ json_t *body = json_object();
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         const struct kind *k = kind_find(kind, NULL);
         if (api_open(&s->globals, &api, &err) < 0)
                 return cli_fail(err);
         for (size_t i = 0; i < n; i++) {
-                if (kind_call(api, k, "POST", names[i], "/revoke", body, NULL, &err) < 0)
+                if (reason_kind_call(api, k, "POST", names[i], "/revoke", body, &why, NULL, &err) < 0)
                         return cli_fail(err);
                 printf("%s %s is revoked: its connection is closed and its certificate is not taken any "
                        "more.\n",
@@ -73,14 +74,16 @@ const struct command_spec node_revoke_command = {
 
 struct label_settings {
         struct cli_globals globals;
+        char *reason;
 };
-static const struct option_spec no_options[] = {OPTIONS_END};
+static const struct option_spec label_options[] = {REASON_OPTION(struct label_settings), OPTIONS_END};
 
 static int run_label(void *settings, char **arguments, size_t n) {
         const struct label_settings *s = settings;
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
         _cleanup_(buf_done) struct buf labels = BUF_INIT;
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         _cleanup_json_ json_t *set = json_object(), *gone = json_array(), *body = NULL, *node = NULL;
         for (size_t i = 1; i < n; i++)
                 if (labels_argument_parse(arguments[i], set, gone, &err) < 0)
@@ -89,7 +92,8 @@ static int run_label(void *settings, char **arguments, size_t n) {
         if (!body)
                 return EXIT_FAILURE;
         if (api_open(&s->globals, &api, &err) < 0 ||
-            kind_call(api, kind_find("node", NULL), "PATCH", arguments[0], "/labels", body, &node, &err) < 0)
+            reason_kind_call(api, kind_find("node", NULL), "PATCH", arguments[0], "/labels", body, &why,
+                             &node, &err) < 0)
                 return cli_fail(err);
         buf_printf(&labels, "Node %s: ", arguments[0]);
         put_labels(&labels, field(node, "metadata.labels"));
@@ -104,7 +108,7 @@ const struct command_spec node_label_command = {
         "KEY=VALUE sets a label, KEY- removes one that was set here. Labels in the node's own document in "
         "the fleet"
         " repository win over these, and these over those of its join token.",
-        no_options,
+        label_options,
         sizeof(struct label_settings),
         2,
         SIZE_MAX,
@@ -116,11 +120,12 @@ static int forget(const struct label_settings *s, const char *kind, const char *
                   size_t n) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         const struct kind *k = kind_find(kind, NULL);
         if (api_open(&s->globals, &api, &err) < 0)
                 return cli_fail(err);
         for (size_t i = 0; i < n; i++) {
-                if (kind_call(api, k, "DELETE", names[i], "", NULL, NULL, &err) < 0)
+                if (reason_kind_call(api, k, "DELETE", names[i], "", NULL, &why, NULL, &err) < 0)
                         return cli_fail(err);
                 printf("%s %s is forgotten.\n", title, names[i]);
         }
@@ -139,7 +144,7 @@ const struct command_spec relay_delete_command = {
         "NAME...",
         "Forget relays that are revoked or long gone",
         NULL,
-        no_options,
+        label_options,
         sizeof(struct label_settings),
         1,
         SIZE_MAX,
@@ -152,7 +157,7 @@ const struct command_spec node_delete_command = {
         "NAME...",
         "Forget nodes that are revoked or long gone",
         NULL,
-        no_options,
+        label_options,
         sizeof(struct label_settings),
         1,
         SIZE_MAX,

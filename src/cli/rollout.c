@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "cli/reason.h"
 #include "cli/rollout_find.h"
 #include "codec/json.h"
 
@@ -46,13 +47,11 @@ struct act_settings {
 };
 
 static const struct option_spec act_options[] = {
-        {"reason", 'r', OPTION_STRING, offsetof(struct act_settings, reason), "TEXT", NULL,
-         "Why; others will see it"},
+        REASON_OPTION(struct act_settings),
         OPTIONS_END,
 };
 static const struct option_spec abort_options[] = {
-        {"reason", 'r', OPTION_STRING, offsetof(struct act_settings, reason), "TEXT", NULL,
-         "Why; others will see it"},
+        REASON_OPTION(struct act_settings),
         {"no-rollback", 0, OPTION_BOOL, offsetof(struct act_settings, no_rollback), NULL, NULL,
          "Leave nodes that took the new revision with it, instead of giving them the old one back"},
         OPTIONS_END,
@@ -64,13 +63,14 @@ static int act(const struct act_settings *s, const char *target, const char *ver
         _cleanup_(api_freep) struct api *api = NULL;
         _cleanup_(buf_done) struct buf path = BUF_INIT;
         _cleanup_json_ json_t *rollout = NULL, *answer = NULL;
-        _cleanup_json_ json_t *body = json_pack("{s:s*, s:O*}", "reason", s->reason, "rollback", rollback);
+        _cleanup_json_ json_t *body = json_pack("{s:O*}", "rollback", rollback);
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         if (api_open(&s->globals, &api, &err) < 0 || rollout_find(api, target, &rollout, NULL, &err) < 0)
                 return cli_fail(err);
         buf_puts(&path, "/rollouts/");
         url_put(&path, object_name(rollout));
         buf_printf(&path, "/%s", verb);
-        if (api_call(api, "POST", buf_str(&path), body, &answer, &err) < 0) {
+        if (reason_call(api, "POST", buf_str(&path), body, &why, &answer, &err) < 0) {
                 (void)err_wrap(&err, "rollout %s of fleet %s", object_name(rollout),
                                field_text(rollout, "spec.fleet"));
                 return cli_fail(err);

@@ -7,7 +7,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "base/terminal.h"
-#include "cli/kinds.h"
+#include "cli/reason.h"
 #include "cli/style.h"
 #include "codec/json.h"
 
@@ -16,7 +16,7 @@
 struct add_settings {
         struct cli_globals globals;
         char *url, *branch, *path;
-        char *ssh_key, *known_hosts, *ca, *username, *password, *webhook_secret;
+        char *ssh_key, *known_hosts, *ca, *username, *password, *webhook_secret, *reason;
         int64_t poll;
 };
 
@@ -42,6 +42,7 @@ static const struct option_spec add_options[] = {
          "File with the password or access token for https"},
         {"webhook-secret-file", 0, OPTION_STRING, offsetof(struct add_settings, webhook_secret), "FILE", NULL,
          "File with the secret that signs webhooks of GitHub, GitLab or Gitea"},
+        REASON_OPTION(struct add_settings),
         OPTIONS_END,
 };
 
@@ -96,6 +97,7 @@ static int run_add(void *settings, char **arguments, size_t n) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
         _cleanup_json_ json_t *body = json_object(), *answer = NULL;
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         if (!name_is_dns_label(arguments[0]))
                 return cli_usage("source add",
                                  "'%s' is not a name: lower case letters, digits and '-' inside, at most 63",
@@ -103,7 +105,7 @@ static int run_add(void *settings, char **arguments, size_t n) {
         if (make_body(s, arguments[0], body, &err) < 0)
                 return cli_usage("source add", "%s", err_message(err));
         if (api_open(&s->globals, &api, &err) < 0 ||
-            api_call(api, "POST", "/sources", body, &answer, &err) < 0)
+            reason_call(api, "POST", "/sources", body, &why, &answer, &err) < 0)
                 return cli_fail(err);
         printf("Source %s added; 'skerry get sources' shows how it is doing.\n", arguments[0]);
         return EXIT_SUCCESS;
@@ -156,20 +158,22 @@ const struct command_spec source_list_command = {
 
 struct remove_settings {
         struct cli_globals globals;
+        char *reason;
 };
-static const struct option_spec no_options[] = {OPTIONS_END};
+static const struct option_spec remove_options[] = {REASON_OPTION(struct remove_settings), OPTIONS_END};
 
 static int run_remove(void *settings, char **arguments, size_t n) {
         const struct remove_settings *s = settings;
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         _cleanup_json_ json_t *o = NULL;
         _cleanup_(buf_done) struct buf path = BUF_INIT;
         buf_puts(&path, "/sources/");
         url_put(&path, arguments[0]);
         if (api_open(&s->globals, &api, &err) < 0 ||
             kind_get(api, kind_find("source", NULL), arguments[0], &o, &err) < 0 ||
-            api_call(api, "DELETE", buf_str(&path), NULL, NULL, &err) < 0)
+            reason_call(api, "DELETE", buf_str(&path), NULL, &why, NULL, &err) < 0)
                 return cli_fail(err);
         printf("Source %s is not followed any more.\n", arguments[0]);
         return EXIT_SUCCESS;
@@ -180,7 +184,7 @@ const struct command_spec source_remove_command = {
         "NAME",
         "Stop following a repository",
         NULL,
-        no_options,
+        remove_options,
         sizeof(struct remove_settings),
         1,
         1,

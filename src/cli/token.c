@@ -7,11 +7,12 @@
 #include "base/str.h"
 #include "cli/kinds.h"
 #include "cli/labels_argument.h"
+#include "cli/reason.h"
 #include "codec/json.h"
 
 struct create_settings {
         struct cli_globals globals;
-        char *kind, *labels, *name, *output;
+        char *kind, *labels, *name, *reason, *output;
         int64_t ttl, uses;
 };
 
@@ -26,6 +27,7 @@ static const struct option_spec create_options[] = {
          "How many machines may join with it"},
         {"name", 'n', OPTION_STRING, offsetof(struct create_settings, name), "NAME", NULL,
          "The name the machine gets when it asks for none; for tokens of one use"},
+        REASON_OPTION(struct create_settings),
         {"output", 'o', OPTION_CHOICE, offsetof(struct create_settings, output), "FORMAT", "table",
          "How to print; 'table' is the token alone", OUTPUT_CHOICES},
         OPTIONS_END,
@@ -36,6 +38,7 @@ static int run_create(void *settings, char **arguments, size_t n) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
         _cleanup_json_ json_t *body = NULL, *answer = NULL, *labels = json_object();
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         enum output output = output_from_text(s->output);
         if (s->uses < 1 || s->uses > 1000000)
                 return cli_usage("token create", "--uses takes 1 to 1000000");
@@ -53,7 +56,7 @@ static int run_create(void *settings, char **arguments, size_t n) {
         if (!body)
                 return cli_usage("token create", "the name is not text");
         if (api_open(&s->globals, &api, &err) < 0 ||
-            api_call(api, "POST", "/tokens", body, &answer, &err) < 0)
+            reason_call(api, "POST", "/tokens", body, &why, &answer, &err) < 0)
                 return cli_fail(err);
         const char *text = field_text(answer, "status.token");
         if (!*text) {
@@ -124,20 +127,22 @@ const struct command_spec token_list_command = {
 
 struct delete_settings {
         struct cli_globals globals;
+        char *reason;
 };
-static const struct option_spec no_options[] = {OPTIONS_END};
+static const struct option_spec delete_options[] = {REASON_OPTION(struct delete_settings), OPTIONS_END};
 
 static int run_delete(void *settings, char **arguments, size_t n) {
         const struct delete_settings *s = settings;
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
+        _cleanup_(reason_done) struct reason why = {.given = s->reason};
         if (api_open(&s->globals, &api, &err) < 0)
                 return cli_fail(err);
         for (size_t i = 0; i < n; i++) {
                 _cleanup_(buf_done) struct buf path = BUF_INIT;
                 buf_puts(&path, "/tokens/");
                 url_put(&path, arguments[i]);
-                if (api_call(api, "DELETE", buf_str(&path), NULL, NULL, &err) < 0) {
+                if (reason_call(api, "DELETE", buf_str(&path), NULL, &why, NULL, &err) < 0) {
                         (void)err_wrap(&err, "delete token %s", arguments[i]);
                         return cli_fail(err);
                 }
@@ -151,7 +156,7 @@ const struct command_spec token_delete_command = {
         "ID...",
         "Delete join tokens; machines that joined stay",
         NULL,
-        no_options,
+        delete_options,
         sizeof(struct delete_settings),
         1,
         SIZE_MAX,

@@ -70,7 +70,7 @@ static int check_place(const struct audit_check *c, int64_t sequence, struct err
                                "in twice",
                                sequence, wanted);
         if (sequence == wanted + 1)
-                return err_set(err, EBADMSG, "record %" PRId64 " is missing", wanted);
+                return err_set(err, EBADMSG, "record %" PRId64 " is missing, or was moved", wanted);
         return err_set(err, EBADMSG, "records %" PRId64 " to %" PRId64 " are missing, or were moved", wanted,
                        sequence - 1);
 }

@@ -190,9 +190,14 @@ static const char *bearer(const struct http_exchange *x) {
         return value && strncasecmp(value, "bearer ", 7) == 0 ? value + 7 + strspn(value + 7, " ") : NULL;
 }
 
-const char *api_actor(struct control *c, const struct http_exchange *x) {
+bool api_holder(struct control *c, const struct http_exchange *x, struct admin_holder *ret) {
         const char *token = bearer(x);
-        return token ? tokens_check_admin(c, token) : NULL;
+        return token && tokens_admin_holder(c, token, ret);
+}
+
+const char *api_actor(struct control *c, const struct http_exchange *x) {
+        struct admin_holder holder;
+        return api_holder(c, x, &holder) ? holder.name : NULL;
 }
 
 static bool before(struct http_exchange *x, void *arg) {

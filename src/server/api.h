@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "fleet/audit_chain.h"
 #include "net/http_server.h"
 #include "server/control.h"
 #include "server/memory.h"
@@ -43,6 +44,18 @@ json_t *api_read_object(struct http_exchange *x, const char *body, size_t len);
 json_t *api_read_optional_object(struct http_exchange *x, const char *body, size_t len);
 /* Who calls, for the event log; borrowed until the loop's turn ends. */
 const char *api_actor(struct control *c, const struct http_exchange *x);
+struct admin_holder;
+bool api_holder(struct control *c, const struct http_exchange *x,
+                struct admin_holder *ret); /* borrowed, too */
+
+/* ---- acting: whatever a person changes. First api_may_act(), then the act, then api_record() in the same
+ * turn, so that the act and its record are one transaction. */
+/* false: answered; the token ended meanwhile, or the server wants a reason and there is none. */
+bool api_may_act(struct control *c, struct http_exchange *x, const char *reason);
+/* For calls without a body: ?reason=TEXT, NULL without. false: answered with 422. */
+bool api_query_reason(struct http_exchange *x, const char **ret);
+/* Adds who and from where to it. */
+void api_record(struct control *c, const struct http_exchange *x, const struct audit_act *act);
 
 /* ---- handlers; arg is the struct control */
 void api_version(struct http_exchange *x, void *arg);
@@ -84,3 +97,5 @@ void api_tokens_list(struct http_exchange *x, void *arg);
 void api_tokens_create(struct http_exchange *x, void *arg);
 void api_tokens_delete(struct http_exchange *x, void *arg);
 void api_events_get(struct http_exchange *x, void *arg);
+void api_audit_list(struct http_exchange *x, void *arg);
+void api_audit_head(struct http_exchange *x, void *arg);

@@ -26,10 +26,23 @@ static int only_members(const json_t *body, const char *const *known, size_t n, 
         only_members((body), (const char *const[]){__VA_ARGS__},                                             \
                      sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *), (err))
 
+int body_why(const json_t *body, const char **ret, struct err **err) {
+        const char *reason = NULL;
+        int r = json_read_optional_string(body, "reason", &reason, err);
+        if (r >= 0 && reason && strlen(reason) > REASON_MAX)
+                r = err_set(err, EINVAL, "reason: longer than %d bytes", REASON_MAX);
+        if (r >= 0 && reason)
+                *ret = reason;
+        return r < 0 ? r : 0;
+}
+
 int body_label_change(const json_t *body, struct label_change *ret, struct err **err) {
         const json_t *set = json_object_get(body, "set"), *remove = json_object_get(body, "remove"), *key;
         size_t i;
-        int r = ONLY(body, err, "set", "remove");
+        const char *reason = NULL;
+        int r = ONLY(body, err, "set", "remove", "reason");
+        if (r >= 0)
+                r = body_why(body, &reason, err);
         if (r < 0)
                 return r;
         if (set && !json_is_object(set))
@@ -43,7 +56,7 @@ int body_label_change(const json_t *body, struct label_change *ret, struct err *
         r = pairs_from_request(set, &labels, err);
         if (r < 0)
                 return r;
-        *ret = (struct label_change){labels, remove};
+        *ret = (struct label_change){labels, remove, reason};
         return 0;
 }
 
@@ -71,9 +84,7 @@ int body_reason(const json_t *body, bool with_rollback, struct reason_body *ret,
         struct reason_body b = {NULL, false};
         int r = with_rollback ? ONLY(body, err, "reason", "rollback") : ONLY(body, err, "reason");
         if (r >= 0)
-                r = json_read_optional_string(body, "reason", &b.reason, err);
-        if (r >= 0 && b.reason && strlen(b.reason) > REASON_MAX)
-                r = err_set(err, EINVAL, "reason: longer than %d bytes", REASON_MAX);
+                r = body_why(body, &b.reason, err);
         if (r >= 0 && with_rollback)
                 r = json_read_optional_bool(body, "rollback", &b.rollback, err);
         if (r < 0)
@@ -96,7 +107,9 @@ int body_notify(const json_t *body, bool *ret_wait, struct err **err) {
 int body_token(const json_t *body, struct token_body *ret, struct err **err) {
         struct token_body b = {.kind = "node", .uses = 1, .ttl_seconds = TOKEN_TTL_SECONDS_DEFAULT};
         const json_t *labels = json_object_get(body, "labels");
-        int r = ONLY(body, err, "kind", "name", "labels", "ttlSeconds", "uses");
+        int r = ONLY(body, err, "kind", "name", "labels", "ttlSeconds", "uses", "reason");
+        if (r >= 0)
+                r = body_why(body, &b.reason, err);
         if (r >= 0)
                 r = json_read_optional_string(body, "kind", &b.kind, err);
         if (r >= 0)
@@ -116,7 +129,7 @@ int body_token(const json_t *body, struct token_body *ret, struct err **err) {
 }
 
 int body_source(const json_t *body, const char **ret_name, struct source_spec *ret, struct err **err) {
-        static const char *const also[] = {"name", NULL};
+        static const char *const also[] = {"name", "reason", NULL};
         const char *name = NULL;
         int r = json_read_string(body, "name", &name, err);
         if (r >= 0 && !name_is_dns_label(name))

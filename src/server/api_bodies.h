@@ -11,6 +11,7 @@
 struct label_change {
         struct pairs *set;    /* owned */
         const json_t *remove; /* array of keys, borrowed from the body; NULL: none */
+        const char *reason;   /* borrowed */
 };
 int body_label_change(const json_t *body, struct label_change *ret, struct err **err);
 /* The labels with the change made; malloc'ed. -EINVAL: too many. */
@@ -29,8 +30,12 @@ struct token_body {
         const char *kind, *name; /* borrowed */
         struct pairs *labels;    /* owned */
         int64_t uses, ttl_seconds;
+        const char *reason; /* borrowed */
 };
 #define TOKEN_TTL_SECONDS_DEFAULT 3600
 int body_token(const json_t *body, struct token_body *ret, struct err **err);
+
+/* The member "reason" of any body; *ret stays where there is none. */
+int body_why(const json_t *body, const char **ret, struct err **err);
 
 int body_source(const json_t *body, const char **ret_name, struct source_spec *ret, struct err **err);

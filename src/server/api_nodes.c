@@ -100,14 +100,26 @@ static void label(struct http_exchange *x, const char *text, size_t len, void *a
         int r = body_label_change(body, &change, &err);
         if (r >= 0)
                 r = label_change_apply(&change, n->manual_labels, &labels, &err);
+        if (r < 0)
+                api_answer_error(x, r, err);
+        else if (api_may_act(c, x, change.reason)) {
+                json_t *detail = json_object_new();
+                json_put(detail, "set", pairs_json(change.set));
+                if (change.remove)
+                        json_put(detail, "remove", json_incref((json_t *)change.remove));
+                api_record(c, x,
+                           &(struct audit_act){.act = "node.label",
+                                               .kind = "Node",
+                                               .name = n->name,
+                                               .reason = change.reason,
+                                               .detail = detail});
+                json_decref(detail);
+                inventory_set_labels(c, n, TAKE_PTR(labels));
+                api_answer_after(c, x, 200, inventory_json(c, n));
+        }
+        free(labels);
         free(change.set);
         json_decref(body);
-        if (r < 0) {
-                api_answer_error(x, r, err);
-                return;
-        }
-        inventory_set_labels(c, n, labels);
-        api_answer_after(c, x, 200, inventory_json(c, n));
 }
 
 void api_nodes_label(struct http_exchange *x, void *arg) {
@@ -125,7 +137,11 @@ static void take_revocation(struct http_exchange *x, const char *text, size_t le
         int r = body_reason(body, false, &why, &err);
         if (r < 0)
                 api_answer_error(x, r, err);
-        else {
+        else if (api_may_act(c, x, why.reason)) {
+                api_record(
+                        c, x,
+                        &(struct audit_act){
+                                .act = "node.revoke", .kind = "Node", .name = n->name, .reason = why.reason});
                 inventory_revoke(c, n, why.reason, api_actor(c, x));
                 api_answer_after(c, x, 200, inventory_json(c, n));
         }
@@ -148,6 +164,12 @@ void api_nodes_delete(struct http_exchange *x, void *arg) {
                 http_respond_error(x, 409, "conflict", message);
                 return;
         }
+        const char *reason = NULL;
+        if (!api_query_reason(x, &reason) || !api_may_act(c, x, reason))
+                return;
+        api_record(
+                c, x,
+                &(struct audit_act){.act = "node.delete", .kind = "Node", .name = n->name, .reason = reason});
         inventory_forget(c, n);
         api_answer_after(c, x, 204, NULL);
 }

@@ -37,7 +37,12 @@ static void take_revocation(struct http_exchange *x, const char *text, size_t le
         int k = body_reason(body, false, &why, &err);
         if (k < 0)
                 api_answer_error(x, k, err);
-        else {
+        else if (api_may_act(c, x, why.reason)) {
+                api_record(c, x,
+                           &(struct audit_act){.act = "relay.revoke",
+                                               .kind = "Relay",
+                                               .name = r->name,
+                                               .reason = why.reason});
                 relays_revoke(c, r, why.reason, api_actor(c, x));
                 api_answer_after(c, x, 200, relay_json(c, r));
         }
@@ -58,6 +63,12 @@ void api_relays_delete(struct http_exchange *x, void *arg) {
                                    "the relay is connected and not revoked: revoke it first");
                 return;
         }
+        const char *reason = NULL;
+        if (!api_query_reason(x, &reason) || !api_may_act(c, x, reason))
+                return;
+        api_record(c, x,
+                   &(struct audit_act){
+                           .act = "relay.delete", .kind = "Relay", .name = r->name, .reason = reason});
         relays_forget(c, r);
         api_answer_after(c, x, 204, NULL);
 }

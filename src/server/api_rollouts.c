@@ -72,6 +72,22 @@ void api_rollouts_get(struct http_exchange *x, void *arg) {
         }
 }
 
+static void record(struct control *c, const struct http_exchange *x, const struct rollout_record *r,
+                   const char *verb, const struct reason_body *why) {
+        _cleanup_(x_freep) char *act = must(str_format("rollout.%s", verb));
+        json_t *detail = json_object_new();
+        json_put(detail, "fleet", json_text(rollouts_fleet(r)));
+        if (str_eq(verb, "abort"))
+                json_put(detail, "rollback", json_boolean(why->rollback));
+        api_record(c, x,
+                   &(struct audit_act){.act = act,
+                                       .kind = "Rollout",
+                                       .name = rollouts_id(r),
+                                       .reason = why->reason,
+                                       .detail = detail});
+        json_decref(detail);
+}
+
 static void command(struct http_exchange *x, const char *text, size_t len, void *arg) {
         struct control *c = arg;
         _cleanup_(err_freep) struct err *err = NULL;
@@ -84,7 +100,7 @@ static void command(struct http_exchange *x, const char *text, size_t len, void 
         int k = body_reason(body, str_eq(verb, "abort"), &why, &err);
         if (k < 0)
                 api_answer_error(x, k, err);
-        else {
+        else if (api_may_act(c, x, why.reason)) {
                 k = rollouts_command(c, r,
                                      &(struct rollout_command){.verb = verb,
                                                                .reason = why.reason,
@@ -93,8 +109,10 @@ static void command(struct http_exchange *x, const char *text, size_t len, void 
                                      &err);
                 if (k < 0)
                         http_respond_error(x, 409, "conflict", err_message(err));
-                else
+                else {
+                        record(c, x, r, verb, &why);
                         api_answer_after(c, x, 200, rollouts_one_json(r, NULL));
+                }
         }
         json_decref(body);
 }

@@ -60,5 +60,8 @@ const struct http_route api_routes[] = {
 
         {"GET", AT("/events"), api_events_get, NULL},
 
+        {"GET", AT("/audit"), api_audit_list, NULL},
+        {"GET", AT("/audit/head"), api_audit_head, NULL},
+
         {NULL, NULL, NULL, NULL},
 };

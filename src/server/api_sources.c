@@ -26,19 +26,34 @@ static void create(struct http_exchange *x, const char *text, size_t len, void *
         struct control *c = arg;
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(source_spec_done) struct source_spec spec = {0};
-        const char *name = NULL;
+        const char *name = NULL, *reason = NULL;
         struct source *s = NULL;
         json_t *body = api_read_object(x, text, len);
         if (!body)
                 return;
         int r = body_source(body, &name, &spec, &err);
         if (r >= 0)
+                r = body_why(body, &reason, &err);
+        if (r >= 0 && !api_may_act(c, x, reason)) {
+                json_decref(body);
+                return;
+        }
+        if (r >= 0)
                 r = sources_create(c, name, &spec, &s, &err);
-        json_decref(body);
         if (r < 0)
                 api_answer_error(x, r, err);
-        else
+        else {
+                json_t *shown = source_json(s);
+                api_record(c, x,
+                           &(struct audit_act){.act = "source.create",
+                                               .kind = "Source",
+                                               .name = source_name(s),
+                                               .reason = reason,
+                                               .detail = json_object_get(shown, "spec")});
+                json_decref(shown);
                 api_answer_after(c, x, 201, source_json(s));
+        }
+        json_decref(body);
 }
 
 void api_sources_create(struct http_exchange *x, void *arg) {
@@ -50,6 +65,13 @@ void api_sources_delete(struct http_exchange *x, void *arg) {
         struct source *s = source_of(c, x);
         if (!s)
                 return;
+        const char *reason = NULL;
+        if (!api_query_reason(x, &reason) || !api_may_act(c, x, reason))
+                return;
+        api_record(
+                c, x,
+                &(struct audit_act){
+                        .act = "source.delete", .kind = "Source", .name = source_name(s), .reason = reason});
         sources_delete(c, s);
         api_answer_after(c, x, 204, NULL);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* skerry-server admin-token: on the server's own machine, with or without a running server. */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "server/audit.h"
 #include "server/authority.h"
 #include "server/commands.h"
 #include "server/memory.h"
@@ -16,7 +18,7 @@
 #define ROOT_PEM_MAX ((size_t)64 * 1024)
 
 struct token_settings {
-        char *state, *name, *file;
+        char *state, *name, *file, *reason;
         int64_t ttl;
 };
 
@@ -31,6 +33,12 @@ static const struct option_spec create_options[] = {
         OPTIONS_END,
 };
 static const struct option_spec state_options[] = {STATE_OPTION(struct token_settings), OPTIONS_END};
+static const struct option_spec delete_options[] = {
+        STATE_OPTION(struct token_settings),
+        {"reason", 'r', OPTION_STRING, offsetof(struct token_settings, reason), "TEXT", NULL,
+         "Why; the audit log keeps it"},
+        OPTIONS_END,
+};
 
 static int open_database(const char *state, struct settings *s, struct db **ret, struct err **err) {
         int r = settings_load(state, s, err);
@@ -47,18 +55,33 @@ static int read_pin(const char *state, char out[65], struct err **err) {
         return r < 0 ? r : cert_pin_of_root(pem, out, err);
 }
 
+/* Who sits at the console, for the audit log. */
+#define PERSON_SIZE 80
+static const char *person(char out[PERSON_SIZE]) {
+        const char *sudo = getenv("SUDO_USER");
+        const struct passwd *p = getpwuid(getuid());
+        if (sudo && *sudo)
+                (void)snprintf(out, PERSON_SIZE, "%.60s (sudo)", sudo);
+        else if (p)
+                (void)snprintf(out, PERSON_SIZE, "%.60s", p->pw_name);
+        else
+                (void)snprintf(out, PERSON_SIZE, "uid %u", (unsigned)getuid());
+        return out;
+}
+
 static int create(void *settings, char **arguments, size_t n) {
         const struct token_settings *s = settings;
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(settings_done) struct settings state = {0};
         _cleanup_(x_freep) char *token = NULL;
         struct db *db = NULL;
-        char pin[65];
+        char pin[65], who[PERSON_SIZE];
         int r = open_database(s->state, &state, &db, &err);
         if (r >= 0)
                 r = read_pin(s->state, pin, &err);
         if (r >= 0)
-                r = admin_token_create(db, s->name, pin, s->ttl, clock_wall_ms(clock_system()), &token, &err);
+                r = admin_token_create(db, s->name, person(who), pin, s->ttl, clock_wall_ms(clock_system()),
+                                       &token, &err);
         db_close(db);
         if (r >= 0 && s->file) {
                 _cleanup_(x_freep) char *line = must(str_format("%s\n", token));
@@ -99,14 +122,26 @@ static int delete (void *settings, char **arguments, size_t n) {
         struct db *db = NULL;
         int r = open_database(s->state, &state, &db, &err);
         if (r >= 0)
-                r = db_query_now(db, &rows, &err, "SELECT 1 FROM admin_tokens WHERE id = $1", "s",
+                r = db_query_now(db, &rows, &err, "SELECT name FROM admin_tokens WHERE id = $1", "s",
                                  arguments[0]);
         if (r >= 0 && db_rows_len(rows) == 0)
                 r = err_set(&err, ENOENT, "there is no admin token %s (see skerry-server admin-token list)",
                             arguments[0]);
         if (r >= 0) {
                 struct db_batch *batch = must(db_batch_new());
+                char who[PERSON_SIZE];
+                json_t *detail = json_object_new();
+                json_put(detail, "id", json_text(arguments[0]));
                 must_do(db_batch_add(batch, "DELETE FROM admin_tokens WHERE id = $1", "s", arguments[0]));
+                audit_note(batch,
+                           &(struct audit_act){.actor = person(who),
+                                               .act = "admin-token.delete",
+                                               .kind = "AdminToken",
+                                               .name = db_text(rows, 0, 0),
+                                               .reason = s->reason,
+                                               .detail = detail},
+                           clock_wall_ms(clock_system()));
+                json_decref(detail);
                 r = db_write_now(db, batch, &err);
         }
         db_close(db);
@@ -133,7 +168,7 @@ const struct command_spec admin_token_delete_command = {
         .name = "admin-token delete",
         .arguments = "ID",
         .summary = "Delete a token; a running server refuses it within seconds",
-        .options = state_options,
+        .options = delete_options,
         .settings_size = sizeof(struct token_settings),
         .min_arguments = 1,
         .max_arguments = 1,

@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "codec/json.h"
 #include "crypto/spiffe_id.h"
+#include "server/audit.h"
 #include "server/authority.h"
 #include "server/commands.h"
 #include "server/git_source.h"
@@ -88,6 +89,15 @@ static int add_source(struct db *db, const char *text, msec_t now, struct err **
         must_do(db_batch_add(batch,
                              "INSERT INTO sources (name, created_at, spec, status) VALUES ($1, $2, $3, '{}')",
                              "sis", name, (int64_t)now, spec_text));
+        j = source_spec_json(&spec);
+        audit_note(batch,
+                   &(struct audit_act){.actor = "skerry-server init",
+                                       .act = "source.create",
+                                       .kind = "Source",
+                                       .name = name,
+                                       .detail = j},
+                   now);
+        json_decref(j);
         r = db_write_now(db, batch, err);
         return r < 0 ? err_wrap(err, "--source %s", text) : 0;
 }
@@ -99,7 +109,7 @@ static int fill_database(const struct init_settings *s, const char *pin, msec_t 
         int r = db_open(NULL, url, migrations, migrations_len, &db, err);
         if (r < 0)
                 return r;
-        r = admin_token_create(db, "init", pin, 0, now, ret_token, err);
+        r = admin_token_create(db, "init", "skerry-server init", pin, 0, now, ret_token, err);
         for (size_t i = 0; r >= 0 && s->sources && s->sources[i]; i++)
                 r = add_source(db, s->sources[i], now, err);
         db_close(db);

@@ -21,6 +21,7 @@ struct run_settings {
         char *state, *passphrase_file, *api_listen, *edge_listen, *log_level, *config;
         char *repository, *trust, **repository_mirrors;
         int64_t certificate_ttl, renew_grace, heartbeat;
+        bool require_reason;
 };
 
 static const struct option_spec options[] = {
@@ -44,6 +45,8 @@ static const struct option_spec options[] = {
          "server,release-key"},
         {"repository-mirror", 0, OPTION_STRINGS, offsetof(struct run_settings, repository_mirrors), "URL",
          NULL, "Where nodes may fetch the repository, too; may be given again"},
+        {"require-reason", 0, OPTION_BOOL, offsetof(struct run_settings, require_reason), NULL, NULL,
+         "Refuse what people do without saying why; the audit log keeps it"},
         {"log-level", 0, OPTION_CHOICE, offsetof(struct run_settings, log_level), "LEVEL", "info",
          "How much is said", "error,warning,info,debug"},
         {"config", 0, OPTION_STRING, offsetof(struct run_settings, config), "FILE", "/etc/skerry/server.yaml",
@@ -106,6 +109,7 @@ static int settings_take(struct server *s, const struct run_settings *from, stru
         to->certificate_ttl = from->certificate_ttl;
         to->renew_grace = from->renew_grace;
         to->heartbeat = from->heartbeat;
+        to->require_reason = from->require_reason;
         return settings_lock(to, err);
 }
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "repo/object_store.h"
 #include "server/assignments.h"
+#include "server/audit.h"
 #include "server/authority.h"
 #include "server/catalog_reader.h"
 #include "server/delta_worker.h"
@@ -32,6 +33,7 @@ static void heartbeat(void *arg) {
                     "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
                     "s", time_format(control_now(c), (char[TIME_TEXT_SIZE]){0}));
         tokens_prune(c);
+        audit_take_pending(c);
         loop_timer_set(c->heartbeat, HEARTBEAT_MS);
 }
 
@@ -60,9 +62,9 @@ static int control_load(struct control *c, struct err **err) {
         r = events_open(c->loop, c->db, c->turns, &c->events, err);
         /* In this order: each finds what it refers to. */
         static int (*const open[])(struct control *, struct err **) = {
-                tokens_open,       inventory_open,  relays_open,   assignments_open,
-                revisions_open,    repository_open, director_open, catalog_reader_open,
-                delta_worker_open, fleets_open,     rollouts_open, sources_open,
+                audit_open,     tokens_open,     inventory_open, relays_open,         assignments_open,
+                revisions_open, repository_open, director_open,  catalog_reader_open, delta_worker_open,
+                fleets_open,    rollouts_open,   sources_open,
         };
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(open); i++)
                 r = open[i](c, err);
@@ -131,6 +133,7 @@ struct control *control_free(struct control *c) {
         inventory_free(c->inventory);
         relays_free(c->relays);
         tokens_free(c->tokens);
+        audit_free(c->audit);
         events_free(c->events);
         repository_free(c->repository);
         object_store_free(c->objects);

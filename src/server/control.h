@@ -16,6 +16,7 @@
 #include "server/settings.h"
 #include "server/turns.h"
 
+struct audit;
 struct authority;
 struct assignments;
 struct catalog_reader;
@@ -41,6 +42,7 @@ struct control {
         struct db *db;
         struct turns *turns;
         struct events *events;
+        struct audit *audit;
         struct authority *authority;
         struct tokens *tokens;
         struct inventory *inventory;

@@ -21,6 +21,7 @@ struct rollout_record *rollouts_find(const struct control *c, const char *id);
 struct rollout_record *rollouts_active(const struct control *c, const char *fleet); /* NULL: none */
 struct rollout_record *rollouts_latest(const struct control *c, const char *fleet); /* NULL: none */
 const char *rollouts_id(const struct rollout_record *r);
+const char *rollouts_fleet(const struct rollout_record *r);
 const struct target *rollouts_target(const struct rollout_record *r);
 bool rollouts_has_member(const struct rollout_record *r, const char *node);
 int64_t rollouts_deferred(const struct rollout_record *r);

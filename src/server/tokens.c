@@ -7,12 +7,14 @@
 #include "base/log.h"
 #include "base/table.h"
 #include "codec/json.h"
+#include "server/audit.h"
 #include "server/authority.h"
 #include "server/shapes.h"
 
 #define EXPIRED_KEPT_MS ((msec_t)30 * 24 * 3600 * 1000)
 
 struct admin_token {
+        char id[TOKEN_ID_SIZE];
         char hash[65];
         char *name;
         msec_t expires_at; /* 0: no end */
@@ -54,6 +56,7 @@ static int admin_load(struct control *c, struct err **err) {
                 return r;
         for (size_t i = 0; i < db_rows_len(rows); i++) {
                 struct admin_token *t = NEW(struct admin_token);
+                (void)snprintf(t->id, sizeof(t->id), "%s", db_text(rows, i, 0));
                 hash_copy(t->hash, db_text(rows, i, 1));
                 t->name = copy_text(db_text(rows, i, 2));
                 t->expires_at = db_int(rows, i, 3);
@@ -74,25 +77,30 @@ static void admin_refresh(struct control *c) {
                 log_warning("admin tokens could not be read again", "error", err_message(err), NULL);
 }
 
-const char *tokens_check_admin(struct control *c, const char *text) {
+bool tokens_admin_holder(struct control *c, const char *text, struct admin_holder *ret) {
         struct token shown = {0};
-        const char *name = NULL;
         admin_refresh(c);
         if (token_parse(text, &shown, NULL) < 0)
-                return NULL;
+                return false;
         /* An unknown id takes as long as a wrong secret. */
         static const char nothing[65] = "0000000000000000000000000000000000000000000000000000000000000000";
         const struct admin_token *t =
                 str_eq(shown.prefix, ADMIN_TOKEN_PREFIX) ? table_get(c->tokens->admin, shown.id) : NULL;
         bool right = token_hash_equal(shown.secret_sha256, t ? t->hash : nothing);
-        if (t && right && (t->expires_at == 0 || t->expires_at > control_now(c)))
-                name = t->name;
         token_done(&shown);
-        return name;
+        if (!t || !right || (t->expires_at != 0 && t->expires_at <= control_now(c)))
+                return false;
+        *ret = (struct admin_holder){t->id, t->name};
+        return true;
 }
 
-int admin_token_create(struct db *db, const char *name, const char *pin, msec_t ttl_ms, msec_t now,
-                       char **ret_text, struct err **err) {
+const char *tokens_check_admin(struct control *c, const char *text) {
+        struct admin_holder holder;
+        return tokens_admin_holder(c, text, &holder) ? holder.name : NULL;
+}
+
+int admin_token_create(struct db *db, const char *name, const char *by, const char *pin, msec_t ttl_ms,
+                       msec_t now, char **ret_text, struct err **err) {
         struct token t = {0};
         _cleanup_(x_freep) char *text = NULL;
         int r = token_make(ADMIN_TOKEN_PREFIX, pin, &t, &text);
@@ -110,6 +118,16 @@ int admin_token_create(struct db *db, const char *name, const char *pin, msec_t 
                         batch,
                         "INSERT INTO admin_tokens (id, hash, name, created_at) VALUES ($1, $2, $3, $4)",
                         "sssi", t.id, t.secret_sha256, name, (int64_t)now));
+        json_t *detail = json_object_new();
+        json_put(detail, "id", json_text(t.id));
+        audit_note(batch,
+                   &(struct audit_act){.actor = by,
+                                       .act = "admin-token.create",
+                                       .kind = "AdminToken",
+                                       .name = name,
+                                       .detail = detail},
+                   now);
+        json_decref(detail);
         r = db_write_now(db, batch, err);
         token_done(&t);
         if (r < 0)

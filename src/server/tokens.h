@@ -21,11 +21,17 @@ void tokens_prune(struct control *c);
 /* ---- admin tokens: made and deleted by `skerry-server admin-token` too, while the server runs; it sees that
  * within ADMIN_TOKENS_REFRESH_MS. */
 #define ADMIN_TOKENS_REFRESH_MS 5000
-/* The name of the token's holder, borrowed, or NULL: unknown, wrong, or past its end. */
+struct admin_holder { /* borrowed */
+        const char *id, *name;
+};
+/* Whose token is it? false: unknown, wrong, or past its end. */
+bool tokens_admin_holder(struct control *c, const char *text, struct admin_holder *ret);
+/* Its name alone, or NULL. */
 const char *tokens_check_admin(struct control *c, const char *text);
-/* For tools: straight to the database. ttl_ms 0: no end. Text malloc'ed. */
-int admin_token_create(struct db *db, const char *name, const char *pin, msec_t ttl_ms, msec_t now,
-                       char **ret_text, struct err **err);
+/* For tools: straight to the database, with a note for the audit log that says who did it (by). ttl_ms 0: no
+ * end. Text malloc'ed. */
+int admin_token_create(struct db *db, const char *name, const char *by, const char *pin, msec_t ttl_ms,
+                       msec_t now, char **ret_text, struct err **err);
 
 /* ---- join tokens */
 struct join_token {

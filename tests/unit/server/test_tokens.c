@@ -92,7 +92,7 @@ static void test_only_the_whole_token_counts(void **state) {
         assert_null(tokens_check_join(f->control, ""));
         assert_null(tokens_check_join(f->control, "skj_"));
         _cleanup_(x_freep) char *admin = NULL;
-        assert_int_equal(admin_token_create(f->control->db, "eve", NULL, 0, 1, &admin, NULL), 0);
+        assert_int_equal(admin_token_create(f->control->db, "eve", "test", NULL, 0, 1, &admin, NULL), 0);
         assert_null(tokens_check_join(f->control, admin));
 }
 
@@ -123,10 +123,11 @@ static void test_admin_tokens(void **state) {
         struct fixture *f = *state;
         _cleanup_(x_freep) char *text = NULL, *ended = NULL;
         msec_t now = clock_wall_ms(clock_system());
-        assert_int_equal(admin_token_create(f->control->db, "ada", authority_pin(f->control->authority), 0,
-                                            now, &text, NULL),
+        assert_int_equal(admin_token_create(f->control->db, "ada", "test",
+                                            authority_pin(f->control->authority), 0, now, &text, NULL),
                          0);
-        assert_int_equal(admin_token_create(f->control->db, "old", NULL, 1, now - 1000, &ended, NULL), 0);
+        assert_int_equal(admin_token_create(f->control->db, "old", "test", NULL, 1, now - 1000, &ended, NULL),
+                         0);
         fixture_restart(f);
         assert_string_equal(tokens_check_admin(f->control, text), "ada");
         assert_null(tokens_check_admin(f->control, ended));
