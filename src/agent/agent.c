@@ -26,6 +26,7 @@
 #include "crypto/digest.h"
 #include "version.h"
 
+#define AGENT_PROBLEM_MAX 640
 #define AGENT_STATUS_FILE_MS 100
 /* So long after the last change memory that is not in use is given back. */
 #define AGENT_QUIET_MS 5000
@@ -89,12 +90,15 @@ static json_t *make_unenrolled_status(void) {
 static json_t *make_status(const struct agent *a) {
         if (!a->reconcile)
                 return make_unenrolled_status();
+        char problem[AGENT_PROBLEM_MAX];
+        artifact_service_problem(a->artifacts, problem, sizeof(problem));
         struct status_facts f = {.node = a->node ? a->node : "",
                                  .boot_id = a->boot_id,
                                  .agent_version = SKERRY_VERSION,
                                  .platform = machine_platform(),
                                  .certificate_not_after = a->identity ? identity_not_after(a->identity) : 0,
-                                 .facts = a->facts};
+                                 .facts = a->facts,
+                                 .problem = problem};
         return status_make(a->reconcile, &f);
 }
 
@@ -473,12 +477,16 @@ static void listen_for_imports(struct agent *a);
 
 /* Everything that needs no network: from here on the node lives. */
 static int start_reconciling(struct agent *a, struct err **err) {
+        char problem[AGENT_PROBLEM_MAX];
         int r = make_reconciler(a, err);
         if (r < 0)
                 return r;
         if (a->held)
                 repository_saw_time(artifact_service_repository(a->artifacts), a->held->issued_at);
         log_context_set("node", a->node);
+        artifact_service_problem(a->artifacts, problem, sizeof(problem));
+        if (*problem)
+                log_error("state is damaged", "error", problem, NULL);
         a->reconciling = true;
         reconcile_start(a->reconcile, a->held);
         report_changed(a);

@@ -2,6 +2,7 @@
 #include "agent/artifact_service.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "agent/link_limit.h"
 #include "base/fs.h"
@@ -32,7 +33,8 @@ static int open_repository(struct artifact_service *s, const struct agent_settin
                                              .platform = platform_here(),
                                              .sources = s->sources,
                                              .artifacts = s->store,
-                                             .clock = loop_clock(s->loop)};
+                                             .clock = loop_clock(s->loop),
+                                             .limit = link_limit_download(s->limit)};
         return repository_new(&options, &s->repository, err);
 }
 
@@ -79,6 +81,12 @@ struct artifact_store *artifact_service_store(struct artifact_service *s) {
 
 struct repository *artifact_service_repository(struct artifact_service *s) {
         return s->repository;
+}
+
+void artifact_service_problem(const struct artifact_service *s, char *out, size_t size) {
+        const char *trust = repository_problem(s->repository), *store = artifact_store_problem(s->store);
+        (void)snprintf(out, size, "%s%s%s", trust ? trust : "", trust && store ? "; " : "",
+                       store ? store : "");
 }
 
 void artifact_service_take_bundle(struct artifact_service *s, const struct bundle *b) {

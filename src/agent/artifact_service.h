@@ -14,6 +14,8 @@ DEFINE_CLEANUP(struct artifact_service, artifact_service_free)
 
 struct artifact_store *artifact_service_store(struct artifact_service *s);
 struct repository *artifact_service_repository(struct artifact_service *s);
+/* What is wrong with what is kept here, for people; "" for nothing. */
+void artifact_service_problem(const struct artifact_service *s, char *out, size_t size);
 /* Root, trust and mirrors that the bundle gives. */
 void artifact_service_take_bundle(struct artifact_service *s, const struct bundle *b);
 /* Fills what concerns artifacts. */

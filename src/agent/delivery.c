@@ -76,6 +76,11 @@ static void asked(void *arg, int error, const char *message) {
         step(d);
 }
 
+static void word_delayed(void *arg, const char *message) {
+        struct delivery *d = arg;
+        d->listener.delayed(d->listener.arg, message, false);
+}
+
 static bool needs_word(const struct delivery *d) {
         const struct repository *r = d->host.repository;
         return d->n_items > 0 || (r && repository_trust(r) == REPOSITORY_TRUST_RELEASE_KEY);
@@ -86,7 +91,8 @@ static void ask(struct delivery *d, const char *fleet) {
         struct repository_question q = {.artifacts = d->source->artifacts,
                                         .revision = d->source->revision,
                                         .revision_length = -1,
-                                        .fleet = fleet};
+                                        .fleet = fleet,
+                                        .delayed = word_delayed};
         if (!d->host.repository || !d->host.artifacts) {
                 wait_and_retry(d, "this agent was set up without artifacts", true);
                 return;

@@ -414,8 +414,10 @@ static void confirm_artifacts(struct reconcile *r) {
         }
         if (artifact_store_set_running(host->artifacts, names, &err) < 0)
                 log_warning("artifacts could not be written down", "error", err_message(err), NULL);
-        if (host->repository)
-                repository_confirm(host->repository, artifacts);
+        err = err_free(err);
+        if (host->repository && repository_confirm(host->repository, artifacts, &err) < 0)
+                log_error("counters of artifacts cannot be written down; nothing new is taken until they can be",
+                          "error", err_message(err), NULL);
 }
 
 /* Nothing is left to do. */
@@ -446,6 +448,17 @@ static void arrive(struct reconcile *r) {
 }
 
 static void replan_stopping(struct reconcile *r);
+static void start_delivery(struct reconcile *r, struct source *s);
+
+/* A payload that was found damaged is gone, and what shows of it must not be trusted: have it again. */
+static void have_lost_again(struct reconcile *r) {
+        if (r->delivery || r->wanted || !r->at_goal ||
+            delivery_has_artifacts(&r->host.delivery, r->goal->source))
+                return;
+        struct source *s = source_copy(r->goal->source);
+        if (s)
+                start_delivery(r, s);
+}
 
 static void replan(void *arg) {
         struct reconcile *r = arg;
@@ -467,6 +480,7 @@ static void replan(void *arg) {
                 return;
         }
         carry_out(r, &v);
+        have_lost_again(r);
         if (v.n_actions == 0 && all_well(r))
                 arrive(r);
         tell(r);

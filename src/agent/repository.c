@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/kept_state.h"
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -14,7 +15,6 @@
 #include "repo/tuf/client.h"
 
 #define STATE_FORMAT 1
-#define STATE_MAX ((size_t)4 << 20)
 #define REVISIONS_KEPT 64
 #define MESSAGE_MAX 512
 /* 2026-11-01T00:00:00Z: no agent of this code ran before. */
@@ -24,6 +24,7 @@ struct repository {
         struct repository_sources *sources, *own_sources;
         struct artifact_store *artifacts;
         const struct clock *clock;
+        const struct download_limit *limit;
         char *platform;
         char *folder, *state_path;
         char *root; /* to begin with, when the store holds none */
@@ -32,6 +33,9 @@ struct repository {
         int operator_trust; /* enum repository_trust, or -1 */
         int bundle_trust;   /* likewise; remembered once it was release-key */
         msec_t time_floor;
+        bool lost;           /* what was trusted is not known: see begin_lost() */
+        bool unsaved;        /* the state on the disk is not this one */
+        unsigned damaged;    /* copies of it that had to be mended when it was read */
         char root_given[65]; /* digest of the root that the operator gave; "" for none */
         json_t *counters, *revisions;
 
@@ -50,6 +54,7 @@ struct repository {
         int64_t revision_length;
         void (*each)(void *arg, const char *target, const struct artifact *a);
         void (*done)(void *arg, int error, const char *message);
+        void (*delayed)(void *arg, const char *message);
         void *arg;
 };
 
@@ -71,26 +76,24 @@ int repository_trust_from_name(const char *name, enum repository_trust *ret) {
 
 /* ---- state */
 
-static int save(const struct repository *r) {
+/* What is not on the disk would be forgotten by a restart: until it is, nothing new is accepted (begin()). */
+static int save(struct repository *r, struct err **err) {
         _cleanup_json_ json_t *j = json_pack(
-                "{s:i, s:s, s:o, s:I, s:O, s:O}", "format", STATE_FORMAT, "rootGiven", r->root_given, "trust",
-                r->bundle_trust < 0 ? json_null() : json_string(trust_names[r->bundle_trust]), "timeFloor",
-                (json_int_t)r->time_floor, "counters", r->counters, "revisions", r->revisions);
-        _cleanup_(x_freep) char *text = j ? json_encode_compact(j) : NULL;
-        return text ? file_write_atomic(r->state_path, text, strlen(text), 0600, NULL) : -ENOMEM;
+                "{s:i, s:s, s:o, s:I, s:O, s:O, s:b}", "format", STATE_FORMAT, "rootGiven", r->root_given,
+                "trust", r->bundle_trust < 0 ? json_null() : json_string(trust_names[r->bundle_trust]),
+                "timeFloor", (json_int_t)r->time_floor, "counters", r->counters, "revisions", r->revisions,
+                "lost", r->lost);
+        int rc = j ? kept_state_write(r->state_path, j, err) : err_set_errno(err, ENOMEM, "repository");
+        r->unsaved = rc < 0;
+        if (rc == 0)
+                r->damaged = 0;
+        return rc;
 }
 
-static void load(struct repository *r) {
-        _cleanup_(x_freep) char *text = NULL;
-        _cleanup_json_ json_t *j = NULL;
+static void read_state(struct repository *r, const json_t *j) {
         const char *trust = NULL, *given = NULL;
         enum repository_trust t;
-        int64_t format = 0, floor = 0;
-        size_t len;
-        if (file_read(r->state_path, STATE_MAX, &text, &len, NULL) < 0 ||
-            json_decode(text, len, &j, NULL) < 0 || json_read_int(j, "format", &format, NULL) < 0 ||
-            format != STATE_FORMAT)
-                return;
+        int64_t floor = 0;
         (void)json_read_optional_int(j, "timeFloor", &floor, NULL);
         (void)json_read_optional_string(j, "trust", &trust, NULL);
         (void)json_read_optional_string(j, "rootGiven", &given, NULL);
@@ -107,6 +110,63 @@ static void load(struct repository *r) {
                 json_decref(r->revisions);
                 r->revisions = json_incref(json_object_get(j, "revisions"));
         }
+        r->lost = json_is_true(json_object_get(j, "lost"));
+}
+
+/* What was trusted is not known any more. The metadata beside it keeps its own versions, what runs here its
+ * releaseCounters (highest_counter()); and of trust the strictest is assumed. */
+static void begin_lost(struct repository *r) {
+        r->lost = true;
+        r->bundle_trust = REPOSITORY_TRUST_RELEASE_KEY;
+        if (r->root &&
+            r->has_stored_root) /* which root the operator gave before is not known: not replaced */
+                sha256_hex(r->root, r->root_len, r->root_given);
+        (void)save(r, NULL);
+}
+
+static int load(struct repository *r, struct err **err) {
+        _cleanup_json_ json_t *j = NULL;
+        int64_t format = 0;
+        int rc = kept_state_read(r->state_path, &j, &r->damaged, NULL);
+        if (rc == -ENOMEM)
+                return err_set_errno(err, ENOMEM, "repository");
+        /* It is written before the first metadata is: metadata alone means that it went. */
+        if (rc == -ENOENT && !r->has_stored_root)
+                return save(r, err);
+        if (rc < 0 || json_read_int(j, "format", &format, NULL) < 0 || format != STATE_FORMAT) {
+                begin_lost(r);
+                return 0;
+        }
+        read_state(r, j);
+        if (r->damaged > 0)
+                (void)save(r, NULL);
+        return 0;
+}
+
+/* Somebody said whom to trust since it was lost. */
+static void found_again(struct repository *r) {
+        if (!r->lost)
+                return;
+        r->lost = false;
+        (void)save(r, NULL);
+}
+
+const char *repository_problem(const struct repository *r) {
+        if (r->lost)
+                return "what this node trusted was lost (repository/state.json was damaged, and its spare "
+                       "copy): "
+                       "only revisions signed by a release key are taken until one was, or until the agent "
+                       "is "
+                       "started with --trust";
+        if (r->unsaved)
+                return "what this node trusts cannot be written to repository/state.json: nothing new is "
+                       "taken "
+                       "until it can";
+        if (r->damaged > 0)
+                return "a copy of repository/state.json is damaged, and cannot be mended now: is the disk "
+                       "full, "
+                       "or failing?";
+        return NULL;
 }
 
 /* Metadata that was trusted by another way (the bundle, another file) gives way to the operator's root. */
@@ -124,8 +184,7 @@ static int begin_with_given_root(struct repository *r, struct err **err) {
         }
         memcpy(r->root_given, digest, sizeof(r->root_given));
         r->has_stored_root = false;
-        int rc = save(r);
-        return rc < 0 ? err_set_errno(err, -rc, "%s", r->state_path) : 0;
+        return save(r, err);
 }
 
 int repository_new(const struct repository_options *o, struct repository **ret, struct err **err) {
@@ -137,6 +196,7 @@ int repository_new(const struct repository_options *o, struct repository **ret, 
         r->sources = r->own_sources = o->sources;
         r->artifacts = o->artifacts;
         r->clock = o->clock;
+        r->limit = o->limit;
         r->time_floor = WRITTEN_AT_MS;
         r->folder = path_join(o->state, "repository");
         r->state_path = r->folder ? path_join(r->folder, "state.json") : NULL;
@@ -162,7 +222,10 @@ int repository_new(const struct repository_options *o, struct repository **ret, 
         if (rc < 0)
                 return rc;
         r->has_stored_root = access(root_path, F_OK) == 0;
-        load(r);
+        if ((rc = load(r, err)) < 0)
+                return rc;
+        if (r->operator_trust >= 0)
+                found_again(r);
         if (r->root && (rc = begin_with_given_root(r, err)) < 0)
                 return rc;
         *ret = TAKE_PTR(r);
@@ -193,7 +256,7 @@ void repository_take_bundle(struct repository *r, const json_t *repository) {
         }
         if (trust && repository_trust_from_name(trust, &t) == 0 && (int)t > r->bundle_trust) {
                 r->bundle_trust = (int)t;
-                (void)save(r);
+                (void)save(r, NULL);
         }
         repository_sources_set_bundle(r->own_sources, json_object_get(repository, "mirrors"));
 }
@@ -203,7 +266,7 @@ void repository_saw_time(struct repository *r, msec_t issued_at) {
         if (issued_at == r->time_floor)
                 return;
         r->time_floor = issued_at;
-        (void)save(r);
+        (void)save(r, NULL);
 }
 
 bool repository_is_configured(const struct repository *r) {
@@ -239,11 +302,16 @@ static bool same_platform(const char *a, const char *b) {
         return platform_parse(a, x, NULL) == 0 && platform_parse(b, y, NULL) == 0 && str_eq(x, y);
 }
 
+static int64_t highest_counter(const struct repository *r, const char *name) {
+        return MAX(json_integer_value(json_object_get(r->counters, name)),
+                   artifact_store_counter(r->artifacts, name));
+}
+
 static bool is_described(const struct repository *r, const struct assigned_artifact *a) {
         const struct artifact *known = artifact_store_find(r->artifacts, a->target, a->sha256);
         return known && known->length == a->length && known->release_counter == a->release_counter &&
                same_platform(known->platform, a->platform) &&
-               (a->release_counter >= json_integer_value(json_object_get(r->counters, a->name)) ||
+               (a->release_counter >= highest_counter(r, a->name) ||
                 artifact_store_is_held(r->artifacts, a->target, a->sha256));
 }
 
@@ -251,6 +319,8 @@ bool repository_knows(const struct repository *r, const struct repository_questi
         struct assigned_artifact a;
         const json_t *item;
         size_t i;
+        if (r->unsaved)
+                return false;
         json_array_foreach (q->artifacts, i, item)
                 if (assigned_artifact_read(item, &a, NULL) < 0 || !is_described(r, &a))
                         return false;
@@ -283,6 +353,7 @@ void repository_cancel(struct repository *r) {
         r->searching = r->listing = false;
         r->each = NULL;
         r->done = NULL;
+        r->delayed = NULL;
 }
 
 bool repository_is_busy(const struct repository *r) {
@@ -317,6 +388,12 @@ static void on_file(void *arg, const struct download_result *result) {
         go_on(r);
 }
 
+static void on_wait(void *arg, const char *message) {
+        struct repository *r = arg;
+        if (r->delayed)
+                r->delayed(r->arg, message);
+}
+
 static void fetch(struct repository *r, const struct tuf_need *need) {
         _cleanup_(err_freep) struct err *err = NULL;
         struct download_request q = {.path = need->path,
@@ -325,6 +402,8 @@ static void fetch(struct repository *r, const struct tuf_need *need) {
                                      .max_bytes = (int64_t)need->max_bytes,
                                      .optional = need->optional,
                                      .fresh = r->in_doubt,
+                                     .limit = r->limit,
+                                     .waits = on_wait,
                                      .first_source = r->first_source,
                                      .on_data = on_data,
                                      .done = on_file,
@@ -362,7 +441,7 @@ static int refuse(struct err **err, const struct assigned_artifact *a, const cha
 
 static int check_counter(const struct repository *r, const struct assigned_artifact *a, struct err **err) {
         char text[256];
-        int64_t highest = json_integer_value(json_object_get(r->counters, a->name));
+        int64_t highest = highest_counter(r, a->name);
         if (a->release_counter >= highest || artifact_store_is_held(r->artifacts, a->target, a->sha256))
                 return 0;
         (void)snprintf(text, sizeof(text),
@@ -415,13 +494,14 @@ static int compare(const struct repository *r, const struct assigned_artifact *a
         return rc < 0 ? rc : artifact_store_describe(r->artifacts, a->target, image, err);
 }
 
-static void remember_revision(struct repository *r) {
+static int remember_revision(struct repository *r, struct err **err) {
         if (knows_revision(r, r->revision))
-                return;
+                return 0;
         if (json_array_size(r->revisions) >= REVISIONS_KEPT)
                 (void)json_array_remove(r->revisions, 0);
         (void)json_array_append_new(r->revisions, json_string(r->revision));
-        (void)save(r);
+        r->lost = false; /* a release key signs here, as was assumed */
+        return save(r, err);
 }
 
 static int compare_revision(struct repository *r, const struct tuf_target *t, struct err **err) {
@@ -429,8 +509,7 @@ static int compare_revision(struct repository *r, const struct tuf_target *t, st
                 return err_set(err, EPERM,
                                "revision %.12s: role %s lists %.12s (%" PRId64 " bytes) under its name",
                                r->revision, t->role, t->sha256, t->length);
-        remember_revision(r);
-        return 0;
+        return remember_revision(r, err);
 }
 
 /* Begins the search for what comes next; false: there is nothing left. */
@@ -548,6 +627,8 @@ static int begin(struct repository *r, struct err **err) {
                 return err_set(err, ENOKEY, "%s", REPOSITORY_UNCONFIGURED);
         if (r->client)
                 return err_set(err, EBUSY, "the repository is being asked already");
+        if (r->unsaved && (rc = save(r, err)) < 0)
+                return rc;
         if ((rc = open_client(r, err)) < 0) {
                 repository_cancel(r);
                 return rc == -ENOKEY ? err_set(err, ENOKEY, "%s", REPOSITORY_UNCONFIGURED) : rc;
@@ -567,6 +648,7 @@ int repository_ask(struct repository *r, const struct repository_question *q,
         r->fleet = str_dup(q->fleet);
         r->revision_length = q->revision_length;
         r->done = done;
+        r->delayed = q->delayed;
         r->arg = arg;
         if (!r->wanted || !r->revision || !r->fleet) {
                 repository_cancel(r);
@@ -590,7 +672,7 @@ int repository_list(struct repository *r,
         return 0;
 }
 
-void repository_confirm(struct repository *r, const json_t *artifacts) {
+int repository_confirm(struct repository *r, const json_t *artifacts, struct err **err) {
         struct assigned_artifact a;
         const json_t *item;
         size_t i;
@@ -602,6 +684,5 @@ void repository_confirm(struct repository *r, const json_t *artifacts) {
                 changed = json_object_set_new(r->counters, a.name, json_integer(a.release_counter)) == 0 ||
                           changed;
         }
-        if (changed)
-                (void)save(r);
+        return changed || r->unsaved ? save(r, err) : 0;
 }

@@ -2,9 +2,14 @@
 /* The image role's word: what an assignment says is held against the signed metadata of the artifact
  * repository (TUF, repo/tuf/client.h), which is signed with keys that no server has.
  *
- * Kept in <state>/repository/: trusted metadata, and `state.json`:
+ * Kept in <state>/repository/: trusted metadata, and `state.json` (twice: agent/kept_state.h):
  *   {"format":1,"rootGiven":SHA-256|"","trust":"server"|"release-key"|null,"timeFloor":Unix
- * ms,"counters":{name: highest}, "revisions":[sha256 that the repository vouched for]}
+ * ms,"counters":{name: highest}, "revisions":[sha256 that the repository vouched for],"lost":false}
+ *
+ * State that is lost (both copies damaged, or gone beside metadata) is never taken for a first start: then
+ * `release-key` is assumed, until a revision was signed by one or the operator says --trust; counters are at
+ * least those of what runs here; and repository_problem() says so. What cannot be written down is not
+ * accepted: while the state on the disk is not the one in memory nothing is vouched for.
  *
  * Trust. The root comes from the operator (--repository-root) or, only while none is trusted, from the
  * bundle; from then on by TUF's own chain. With `release-key` the revision itself must be a target too. The
@@ -45,6 +50,7 @@ struct repository_options {
         struct repository_sources *sources; /* outlives it */
         struct artifact_store *artifacts;
         const struct clock *clock;
+        const struct download_limit *limit; /* metadata counts, too; may be NULL; outlives it */
 };
 int repository_new(const struct repository_options *o, struct repository **ret, struct err **err);
 struct repository *repository_free(struct repository *r);
@@ -54,6 +60,8 @@ DEFINE_CLEANUP(struct repository, repository_free)
 void repository_take_bundle(struct repository *r, const json_t *repository);
 /* The newest verified assignment was issued then (Unix ms). */
 void repository_saw_time(struct repository *r, msec_t issued_at);
+/* What is wrong with what is kept, for people; NULL: nothing. */
+const char *repository_problem(const struct repository *r);
 /* Is there a root to begin with? */
 bool repository_is_configured(const struct repository *r);
 enum repository_trust repository_trust(const struct repository *r);
@@ -68,6 +76,8 @@ struct repository_question {
         const char *revision;    /* SHA-256 */
         int64_t revision_length; /* -1: not known */
         const char *fleet;
+        /* It waits for the link's limits, and goes on by itself; may be NULL; gets the arg of done(). */
+        void (*delayed)(void *arg, const char *message);
 };
 /* Was all of it vouched for before? Then no metadata is needed. */
 bool repository_knows(const struct repository *r, const struct repository_question *q);
@@ -89,5 +99,6 @@ int repository_list(struct repository *r,
                     void (*each)(void *arg, const char *target, const struct artifact *a),
                     void (*done)(void *arg, int error, const char *message), void *arg, struct err **err);
 
-/* These artifacts run and were seen well: their counters are the floor from now on. */
-void repository_confirm(struct repository *r, const json_t *artifacts);
+/* These artifacts run and were seen well: their counters are the floor from now on. An error: they are in
+ * this process, and nothing new is accepted until they are written down. */
+int repository_confirm(struct repository *r, const json_t *artifacts, struct err **err);

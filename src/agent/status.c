@@ -55,6 +55,14 @@ static json_t *artifacts_to_json(const struct reconcile *r) {
         return list;
 }
 
+/* What is wrong with the node itself comes first. */
+static json_t *whole_message(const struct status_facts *f, const struct node_report *n) {
+        if (!f->problem || !*f->problem)
+                return message_to_json(n->message);
+        _cleanup_(x_freep) char *all = str_format("%s%s%s", f->problem, *n->message ? "; " : "", n->message);
+        return all ? message_to_json(all) : NULL;
+}
+
 json_t *status_make(const struct reconcile *r, const struct status_facts *f) {
         _cleanup_json_ json_t *apps = json_array();
         struct node_report n;
@@ -68,7 +76,7 @@ json_t *status_make(const struct reconcile *r, const struct status_facts *f) {
                          f->boot_id, "agentVersion", f->agent_version, "platform", f->platform, "assignment",
                          (json_int_t)n.assignment, "revision", text_or_null(n.revision), "target",
                          text_or_null(n.target), "state", node_state_name(n.state), "message",
-                         message_to_json(n.message), "driftCorrected", (json_int_t)n.drift_corrected,
+                         whole_message(f, &n), "driftCorrected", (json_int_t)n.drift_corrected,
                          "certificateNotAfter", (json_int_t)f->certificate_not_after, "facts", f->facts,
                          "apps", apps, "artifacts", artifacts_to_json(r));
 }

@@ -15,6 +15,7 @@ struct status_facts { /* what does not come from the reconciler */
         const char *platform;
         msec_t certificate_not_after; /* Unix ms, 0: none */
         const json_t *facts;
+        const char *problem; /* of what the node keeps; goes before what else the message says; "" for none */
 };
 
 /* Every member and app; without `seq` and `full`. NULL when memory is out. */

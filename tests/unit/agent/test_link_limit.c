@@ -43,6 +43,25 @@ static void test_daily_budget_is_kept_over_a_restart(void **state) {
         link_limit_free(l);
 }
 
+static void test_says_what_holds_it_back_and_until_when(void **state) {
+        struct fixture *f = *state;
+        struct link_limit *l;
+        char text[200];
+        assert_int_equal(link_limit_new(f->loop, f->state, NULL, "10K", false, &l, NULL), 0);
+        const struct download_limit *d = link_limit_download(l);
+        d->used(d->arg, 10 << 10);
+        d->explain(d->arg, 6000, text, sizeof(text));
+        assert_non_null(strstr(text, "day's budget"));
+        assert_non_null(strstr(text, "goes on at 20"));
+        link_limit_free(l);
+        assert_int_equal(link_limit_new(f->loop, f->state, "0", NULL, false, &l, NULL), 0);
+        d = link_limit_download(l);
+        d->explain(d->arg, 6000, text, sizeof(text));
+        assert_non_null(strstr(text, "--bandwidth"));
+        assert_non_null(strstr(text, "not be otherwise at any time"));
+        link_limit_free(l);
+}
+
 static void test_without_limits_nothing_is_asked(void **state) {
         struct fixture *f = *state;
         struct link_limit *l;
@@ -58,6 +77,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_bandwidth_as_people_write_it),
                 TEST(test_daily_budget_is_kept_over_a_restart),
+                TEST(test_says_what_holds_it_back_and_until_when),
                 TEST(test_without_limits_nothing_is_asked),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

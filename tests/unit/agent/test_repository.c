@@ -223,7 +223,7 @@ static void test_never_a_lower_counter_but_for_what_is_held(void **state) {
                         assigned(steps[i].version, steps[i].counter, steps[i].content);
                 assert_int_equal(ask(n, json_incref(a)), 0);
                 hold(n, steps[i].version, steps[i].content);
-                repository_confirm(n->r, a);
+                OK(repository_confirm(n->r, a, err));
         }
         /* One back is what a rollback does; further back is a downgrade. */
         assert_int_equal(ask(n, assigned("2.0.0", 2, "two")), 0);
@@ -337,6 +337,159 @@ static void test_root_comes_from_the_bundle_only_while_none_is_trusted(void **st
         assert_int_equal(ask(n, assigned("2.0.0", 2, "two")), 0);
 }
 
+/* ---- damaged state */
+
+static char *state_path(struct node *n, const char *suffix) {
+        return str_format("%s/repository/state.json%s", n->f->state, suffix);
+}
+
+static void damage(struct node *n, const char *suffix, const char *text) {
+        _cleanup_(x_freep) char *path = state_path(n, suffix);
+        OK(file_write_atomic(path, text, strlen(text), 0600, err));
+}
+
+static void confirm(struct node *n, const char *version, int64_t counter, const char *content) {
+        _cleanup_(json_decrefp) json_t *a = assigned(version, counter, content);
+        assert_int_equal(ask(n, json_incref(a)), 0);
+        hold(n, version, content);
+        OK(repository_confirm(n->r, a, err));
+}
+
+static void learn_release_key(struct node *n) {
+        _cleanup_(json_decrefp) json_t *strict = json_pack("{s:{}, s:s}", "root", "trust", "release-key");
+        repository_take_bundle(n->r, strict);
+}
+
+static void sign_revision(struct node *n) {
+        char revision[SHA256_HEX_SIZE];
+        sha256_hex("revision", 8, revision);
+        _cleanup_(x_freep) char *target = str_format("revisions/shops/%s.json", revision);
+        OK(tuf_publisher_add_target_bytes(n->publisher, target, "revision", 8, NULL, NULL, err));
+        publish(n);
+}
+
+static void test_one_damaged_copy_of_the_state_costs_nothing(void **state) {
+        struct node *n = *state;
+        static const char *const suffixes[] = {"", ".spare"};
+        confirm(n, "2.0.0", 2, "two");
+        artifact_store_set_running(n->store, NULL, NULL); /* so that it is not the index which remembers */
+        artifact_store_set_running(n->store, (char *[]){(char *)"x y", NULL}, NULL);
+        learn_release_key(n);
+        for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+                damage(n, suffixes[i], "{\"saved\":9");
+                open_repository(n, NULL, true);
+                assert_null(repository_problem(n->r));
+                assert_int_equal(repository_trust(n->r), REPOSITORY_TRUST_RELEASE_KEY);
+                assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), -EPERM);
+                expect_words(n, "lower than 2");
+        }
+}
+
+static void lose_state(struct node *n) {
+        damage(n, "", "");
+        damage(n, ".spare", "{}");
+}
+
+static void test_lost_trust_is_taken_for_the_strictest(void **state) {
+        struct node *n = *state;
+        _cleanup_(json_decrefp) json_t *weak = json_pack("{s:{}, s:s}", "root", "trust", "server");
+        assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), 0);
+        assert_null(repository_problem(n->r));
+        lose_state(n);
+        for (int i = 0; i < 2; i++) { /* after the next restart, too */
+                open_repository(n, NULL, true);
+                assert_non_null(strstr(repository_problem(n->r), "was lost"));
+                repository_take_bundle(n->r, weak);
+                assert_int_equal(repository_trust(n->r), REPOSITORY_TRUST_RELEASE_KEY);
+                assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), -EPERM);
+                expect_words(n, "not signed by a release key");
+        }
+        /* One that is signed shows that it was right. */
+        sign_revision(n);
+        assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), 0);
+        assert_null(repository_problem(n->r));
+        open_repository(n, NULL, true);
+        assert_null(repository_problem(n->r));
+        /* Or the operator says whom to trust. */
+        lose_state(n);
+        open_repository(n, "server", true);
+        assert_null(repository_problem(n->r));
+        assert_int_equal(repository_trust(n->r), REPOSITORY_TRUST_SERVER);
+        assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), 0);
+}
+
+static void test_state_that_is_gone_beside_metadata_is_lost(void **state) {
+        struct node *n = *state;
+        assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), 0);
+        _cleanup_(x_freep) char *first = state_path(n, ""), *spare = state_path(n, ".spare");
+        assert_int_equal(unlink(first), 0);
+        assert_int_equal(unlink(spare), 0);
+        open_repository(n, NULL, true);
+        assert_non_null(repository_problem(n->r));
+        assert_int_equal(repository_trust(n->r), REPOSITORY_TRUST_RELEASE_KEY);
+}
+
+/* What runs is still known, and its counter with it; so are the metadata's own versions. */
+static void test_lost_counters_are_those_of_what_runs(void **state) {
+        struct node *n = *state;
+        confirm(n, "2.0.0", 2, "two");
+        lose_state(n);
+        open_repository(n, "server", true);
+        assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), -EPERM);
+        expect_words(n, "lower than 2");
+        assert_int_equal(ask(n, assigned("2.0.0", 2, "two")), 0);
+}
+
+/* A folder in the place of the file, since root may write anywhere. */
+static void block_state(struct node *n) {
+        _cleanup_(x_freep) char *spare = state_path(n, ".spare");
+        (void)unlink(spare);
+        assert_int_equal(dir_make(spare, 0700, NULL), 0);
+}
+
+static void unblock_state(struct node *n) {
+        _cleanup_(x_freep) char *spare = state_path(n, ".spare");
+        assert_int_equal(rmdir(spare), 0);
+}
+
+static int try_to_ask(struct node *n, json_t *artifacts) {
+        _cleanup_(json_decrefp) json_t *owned = artifacts;
+        struct repository_question q = question(artifacts);
+        _cleanup_(err_freep) struct err *err = NULL;
+        return repository_ask(n->r, &q, on_done, n, &err);
+}
+
+static void test_word_that_cannot_be_written_down_is_not_taken(void **state) {
+        struct node *n = *state;
+        struct repository_question q = question(NULL);
+        open_repository(n, "release-key", true);
+        sign_revision(n);
+        block_state(n);
+        assert_true(ask(n, assigned("1.0.0", 1, "one")) < 0);
+        assert_false(repository_knows(n->r, &q));
+        assert_non_null(strstr(repository_problem(n->r), "cannot be written"));
+        assert_true(try_to_ask(n, assigned("1.0.0", 1, "one")) < 0);
+        unblock_state(n);
+        assert_int_equal(ask(n, assigned("1.0.0", 1, "one")), 0);
+        assert_true(repository_knows(n->r, &q));
+        assert_null(repository_problem(n->r));
+}
+
+static void test_counter_that_cannot_be_written_down_stops_what_comes_next(void **state) {
+        struct node *n = *state;
+        _cleanup_(json_decrefp) json_t *a = assigned("1.0.0", 1, "one");
+        struct repository_question q = question(a);
+        _cleanup_(err_freep) struct err *err = NULL;
+        assert_int_equal(ask(n, json_incref(a)), 0);
+        block_state(n);
+        assert_true(repository_confirm(n->r, a, &err) < 0);
+        assert_false(repository_knows(n->r, &q));
+        assert_true(try_to_ask(n, assigned("2.0.0", 2, "two")) < 0);
+        unblock_state(n);
+        assert_int_equal(ask(n, assigned("2.0.0", 2, "two")), 0);
+        assert_true(repository_knows(n->r, &q));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -353,6 +506,12 @@ int main(void) {
                 TEST(test_release_key),
                 TEST(test_bundle_makes_trust_stricter_never_weaker),
                 TEST(test_root_comes_from_the_bundle_only_while_none_is_trusted),
+                TEST(test_one_damaged_copy_of_the_state_costs_nothing),
+                TEST(test_lost_trust_is_taken_for_the_strictest),
+                TEST(test_state_that_is_gone_beside_metadata_is_lost),
+                TEST(test_lost_counters_are_those_of_what_runs),
+                TEST(test_word_that_cannot_be_written_down_is_not_taken),
+                TEST(test_counter_that_cannot_be_written_down_stops_what_comes_next),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
