@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/table.h"
 #include "cli/artifact.h"
+#include "cli/delta_rows.h"
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "codec/json.h"
@@ -142,16 +143,10 @@ static int make(const struct settings *s, const struct artifact_set *set, const 
 
 static json_t *report_json(const struct artifact *old, const struct artifact *new,
                            const struct delta_report *report) {
-        json_t *rows = json_array();
-        for (size_t i = 0; i < report->n; i++)
-                (void)json_array_append_new(rows,
-                                            json_pack("{s:s,s:I,s:I}", "kind", report->rows[i].kind,
-                                                      "targetBytes", (json_int_t)report->rows[i].target_bytes,
-                                                      "deltaBytes", (json_int_t)report->rows[i].delta_bytes));
         return json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:b,s:o}", "name", new->name, "from", old->version, "to",
                          new->version, "platform", new->platform, "length", (json_int_t)report->length,
                          "targetLength", (json_int_t) new->length, "published", report->length < new->length,
-                         "kinds", rows);
+                         "kinds", delta_rows_json(report));
 }
 
 static void put_report(struct buf *out, const struct artifact *old, const struct artifact *new,
@@ -161,11 +156,7 @@ static void put_report(struct buf *out, const struct artifact *old, const struct
                    new->platform, bytes_format(report->length, a, sizeof(a)),
                    bytes_format(new->length, b, sizeof(b)),
                    report->length < new->length ? "" : "; not published, it saves nothing");
-        buf_printf(out, "  %-32s %14s %14s\n", "KIND", "REBUILDS", "COSTS");
-        for (size_t i = 0; i < report->n; i++)
-                buf_printf(out, "  %-32s %14s %14s\n", report->rows[i].kind,
-                           bytes_format(report->rows[i].target_bytes, a, sizeof(a)),
-                           bytes_format(report->rows[i].delta_bytes, b, sizeof(b)));
+        delta_rows_put(out, "  ", report);
 }
 
 struct run {

@@ -10,6 +10,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "cli/delta_rows.h"
 #include "cli/print.h"
 #include "cli/progress.h"
 #include "codec/json.h"
@@ -57,26 +58,16 @@ static void show_stage(void *arg, const char *stage, int64_t done, int64_t total
 
 static int print_report(const struct delta_report *report, int64_t seed, int64_t target, enum output output) {
         if (output != OUTPUT_TABLE) {
-                json_t *rows = json_array();
-                for (size_t i = 0; i < report->n; i++)
-                        (void)json_array_append_new(
-                                rows, json_pack("{s:s, s:I, s:I}", "kind", report->rows[i].kind,
-                                                "targetBytes", (json_int_t)report->rows[i].target_bytes,
-                                                "deltaBytes", (json_int_t)report->rows[i].delta_bytes));
-                json_t *j =
-                        json_pack("{s:I, s:I, s:I, s:o}", "length", (json_int_t)report->length, "seedLength",
-                                  (json_int_t)seed, "targetLength", (json_int_t)target, "kinds", rows);
+                json_t *j = json_pack("{s:I, s:I, s:I, s:o}", "length", (json_int_t)report->length,
+                                      "seedLength", (json_int_t)seed, "targetLength", (json_int_t)target,
+                                      "kinds", delta_rows_json(report));
                 int code = j ? print_json(j, output) : EXIT_FAILURE;
                 json_decref(j);
                 return code;
         }
         _cleanup_(buf_done) struct buf out = BUF_INIT;
         char a[32], b[32];
-        buf_printf(&out, "%-32s %14s %14s\n", "KIND", "REBUILDS", "COSTS");
-        for (size_t i = 0; i < report->n; i++)
-                buf_printf(&out, "%-32s %14s %14s\n", report->rows[i].kind,
-                           bytes_format(report->rows[i].target_bytes, a, sizeof(a)),
-                           bytes_format(report->rows[i].delta_bytes, b, sizeof(b)));
+        delta_rows_put(&out, "", report);
         buf_printf(&out, "%-32s %14s %14s\n", "all", bytes_format(target, a, sizeof(a)),
                    bytes_format(report->length, b, sizeof(b)));
         return print_buf(&out);

@@ -24,11 +24,11 @@ static int ask(const char *question, const char *key_name, char **ret, struct er
         struct termios before, silent;
         char line[PASSPHRASE_MAX + 2];
         if (tty < 0 || tcgetattr(tty, &before) < 0)
-                return err_set(err, ENOKEY,
-                               "the key %s wants a passphrase, and there is no terminal to ask on: "
-                               "--passphrase-file "
-                               "names a file that holds it",
-                               key_name);
+                return err_set(
+                        err, ENOKEY,
+                        "there is no terminal to ask for the passphrase of %s: --passphrase-file names a "
+                        "file that holds it",
+                        key_name);
         silent = before;
         silent.c_lflag &= ~(tcflag_t)ECHO;
         (void)tcsetattr(tty, TCSAFLUSH, &silent);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/str.h"
@@ -199,12 +200,17 @@ static int show_verified(const struct tuf_verify_result *v, enum output output) 
         return j ? print_json(j, output) : EXIT_FAILURE;
 }
 
+/* What was published, also where FOLDER is the work folder that it was published from. */
+static char *published_folder(const char *folder) {
+        _cleanup_(x_freep) char *settings = str_format("%s/repository.json", folder);
+        return settings && access(settings, F_OK) == 0 ? str_format("%s/public", folder) : str_dup(folder);
+}
+
 static int run_verify(void *settings, char **arguments, size_t n) {
         const struct verify_settings *s = settings;
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(x_freep) char *root = NULL;
-        _cleanup_(x_freep) char *folder =
-                n > 0 ? str_dup(arguments[0]) : str_format("%s/public", s->repo.repository);
+        _cleanup_(x_freep) char *folder = published_folder(n > 0 ? arguments[0] : s->repo.repository);
         struct tuf_verify_result result = {0};
         size_t len = 0;
         if (!folder || (s->root && repo_read(s->root, TUF_ROOT_MAX, &root, &len, &err) < 0))
@@ -222,9 +228,11 @@ const struct command_spec repo_verify_command = {
         .name = "repo verify",
         .arguments = "[FOLDER]",
         .summary = "Check a published folder as a node would",
-        .details = "FOLDER is a published folder, or a copy of one (default: DIR/public). All metadata is "
-                   "verified from "
-                   "the root on, and every target's length and digest.",
+        .details =
+                "FOLDER is a published folder, a copy of one, or the work folder that it was published from "
+                "(default: DIR). All metadata is "
+                "verified from "
+                "the root on, and every target's length and digest.",
         .options = verify_options,
         .settings_size = sizeof(struct verify_settings),
         .max_arguments = 1,
