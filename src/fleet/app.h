@@ -35,6 +35,21 @@ struct app_artifact { /* from the signed repository (repo/artifact.h) */
 };
 #define APP_ARTIFACTS_MAX 16
 
+/* A value of a SOPS file (fleet/sops.h), which the node decrypts: fleet/app_secret.h. */
+enum secret_kind { SECRET_ENVIRONMENT, SECRET_CREDENTIAL, SECRET_FILE };
+struct app_secret {
+        enum secret_kind kind;
+        const char *name;          /* of the variable or credential */
+        const char *path;          /* SECRET_FILE: as of a file; a symbolic link to a file in memory */
+        unsigned mode;             /* SECRET_FILE */
+        const char *owner, *group; /* SECRET_FILE; names or numbers, or NULL */
+        const char *source;        /* the file in the repository, for messages */
+        const char *key;           /* pointer to the value in it */
+        const char *sha256;        /* of the file, which is cipher text */
+        int64_t size;
+};
+#define APP_SECRETS_MAX 64
+
 /* Absolute, beneath the root, without ".", ".." and "//". Where references have not been replaced yet only
  * the rest is judged. */
 bool app_path_is_safe(const char *path, bool expanded);
@@ -67,6 +82,8 @@ struct app_spec {
         size_t n_files;
         struct app_artifact *artifacts;
         size_t n_artifacts;
+        struct app_secret *secrets;
+        size_t n_secrets;
         json_t **manifests; /* podman: Kubernetes objects (references freed by the owner's destructor) */
         size_t n_manifests;
         struct health_check *checks;

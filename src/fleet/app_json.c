@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
+#include "fleet/app_secret.h"
 #include "repo/artifact.h"
 
 #define DURATION_MAX (INT64_C(36525) * 86400000) /* a hundred years, as str_to_duration_ms() */
@@ -306,6 +307,7 @@ static int read_members(struct arena *arena, const json_t *j, struct app_spec *a
                                              "user",
                                              "environment",
                                              "artifacts",
+                                             "secrets",
                                              "files",
                                              "manifests",
                                              "healthChecks",
@@ -339,6 +341,7 @@ static int read_members(struct arena *arena, const json_t *j, struct app_spec *a
         if (r < 0)
                 return err_wrap_code(err, r, "environment");
         if ((r = read_artifacts(arena, j, a, err)) < 0 || (r = read_files(arena, j, a, err)) < 0 ||
+            (r = app_secrets_from_json(arena, json_object_get(j, "secrets"), a, err)) < 0 ||
             (r = read_manifests(arena, j, a, err)) < 0)
                 return r;
         return read_checks(arena, j, a, err);
@@ -425,6 +428,12 @@ static int write_lists(json_t *j, const struct app_spec *a) {
                 r = json_object_set_new(j, "artifacts", list);
                 for (size_t i = 0; r == 0 && i < a->n_artifacts; i++)
                         r = json_array_append_new(list, artifact_to_json(&a->artifacts[i]));
+        }
+        if (r == 0 && a->n_secrets > 0) {
+                json_t *list = json_array();
+                r = json_object_set_new(j, "secrets", list);
+                for (size_t i = 0; r == 0 && i < a->n_secrets; i++)
+                        r = json_array_append_new(list, app_secret_to_json(&a->secrets[i]));
         }
         if (r == 0 && a->n_files > 0) {
                 json_t *list = json_array();
@@ -607,7 +616,7 @@ static int check_members(const struct app_spec *a, bool expanded, struct err **e
                 if (!*key || strchr(key, '='))
                         return err_set(err, EINVAL, "environment: \"%.100s\" is not a name", key);
         }
-        if ((r = check_artifacts(a, expanded, err)) < 0)
+        if ((r = check_artifacts(a, expanded, err)) < 0 || (r = app_secrets_check(a, expanded, err)) < 0)
                 return r;
         for (size_t i = 0; i < a->n_files; i++)
                 if ((r = check_file(&a->files[i], expanded, err)) < 0)

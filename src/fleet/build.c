@@ -211,6 +211,8 @@ static int build_app(struct compiler *c, struct arena *arena, const struct app_e
                 .environment = d->environment,
                 .files = e->files,
                 .n_files = e->n_files,
+                .secrets = e->secrets,
+                .n_secrets = e->n_secrets,
                 .restart = (enum restart_policy)d->restart.policy,
                 .restart_backoff_ms = d->restart.backoff,
                 .restart_backoff_cap_ms = d->restart.max_backoff,

@@ -542,10 +542,12 @@ static int gather_nodes(struct compiler *c, const struct fleet_node *inventory, 
                 if (declared < 0) {
                         *node = inventory[i];
                         node->where = (struct position){0};
-                } else if (pairs_merge(c->arena, &inventory[i].labels, &m->nodes[declared].labels,
-                                       &node->labels) < 0) {
-                        return err_set_errno(c->err, ENOMEM, "compile");
+                        continue;
                 }
+                node->recipient = inventory[i].recipient;
+                if (pairs_merge(c->arena, &inventory[i].labels, &m->nodes[declared].labels, &node->labels) <
+                    0)
+                        return err_set_errno(c->err, ENOMEM, "compile");
         }
         if (c->n_nodes > m->n_nodes)
                 qsort(c->nodes, c->n_nodes, sizeof *c->nodes, compare_nodes);

@@ -30,6 +30,7 @@ struct fleet_tree {
 struct fleet_node { /* a node declared in Git, or known from the inventory */
         const char *name;
         struct pairs labels, variables;
+        const char *recipient; /* age recipient that it told, or NULL */
         struct position where; /* file NULL: from the inventory */
 };
 struct fleet_spec {

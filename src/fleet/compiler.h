@@ -10,12 +10,20 @@
 
 #define FILES_APP "files" /* what a fleet template's own files become */
 
+struct linked_secret {
+        struct position where;
+        const char **recipients; /* of its file, ended by NULL */
+};
+
 struct app_entry {
         const char *name;                /* not a valid one perhaps where it is not used further */
         const struct document *document; /* NULL: the files of a fleet template */
         struct app_file *files;
         const struct position *file_places; /* of each one's path */
         size_t n_files;
+        struct app_secret *secrets;
+        struct linked_secret *linked_secrets; /* their places and recipients */
+        size_t n_secrets;
         const struct manifest_object **objects;
         size_t n_objects;
         struct app_entry **dependencies; /* those that exist; by name */
@@ -93,6 +101,12 @@ int check_artifact_paths(struct compiler *c, const struct fleet_entry *f);
 void check_artifact_versions(struct compiler *c);
 /* And those whose version says another on each node, for the nodes that the fleet selects? */
 int check_bound_versions(struct compiler *c, const struct fleet_entry *f);
+/* Finds the values that secrets name; faults are reported. */
+int link_secrets(struct compiler *c, struct app_entry *e);
+/* Are the nodes of the fleet whose recipient is known recipients of its secrets? Warns. */
+void check_recipients(struct compiler *c, const struct fleet_entry *f);
+/* The model keeps each content once; the bytes stay where they were read. */
+int compiler_keep_object(struct compiler *c, const char *sha256, const char *data, size_t len);
 int link_apps(struct compiler *c);
 int link_fleets(struct compiler *c);
 /* Which fleet reaches which node; whether every reference is known there. */

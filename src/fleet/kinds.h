@@ -88,6 +88,14 @@ struct artifact_document {
         struct located version, path; /* path.text NULL: not given */
 };
 
+struct secret_document {
+        struct located secret;
+        struct position where;
+        struct located environment, credential, path; /* exactly one is given */
+        unsigned mode;
+        const char *owner, *group;
+};
+
 struct app_document {
         int driver; /* enum app_driver, or -1 where it was wrong */
         struct located_list command;
@@ -97,6 +105,8 @@ struct app_document {
         size_t n_files;
         struct artifact_document *artifacts;
         size_t n_artifacts;
+        struct secret_document *secrets;
+        size_t n_secrets;
         struct located_list manifests;
         struct {
                 int64_t memory_max, cpu_max, pids_max;
@@ -178,6 +188,7 @@ void kinds_write_reference(struct buf *out);
 
 /* Tables that other tables nest. */
 extern const struct schema file_schema;
+extern const struct schema secret_schema;
 extern const struct schema app_spec_schema;
 extern const struct schema selector_schema;
 extern const struct schema rollout_spec_schema;

@@ -342,9 +342,9 @@ static void check_driver_fields(struct schema_decoder *d, const struct value *v,
         if (a->driver == APP_DRIVER_PODMAN && !value_get(v, "manifests"))
                 schema_error(d, &v->position, "list Kubernetes YAML files that lie beside this one",
                              "App spec: driver podman needs \"manifests\"");
-        if (a->driver == APP_DRIVER_FILES && a->n_files == 0 && a->n_artifacts == 0)
+        if (a->driver == APP_DRIVER_FILES && a->n_files == 0 && a->n_artifacts == 0 && a->n_secrets == 0)
                 schema_error(d, &v->position, NULL,
-                             "App spec: driver files needs \"files\" or \"artifacts\"");
+                             "App spec: driver files needs \"files\", \"artifacts\" or \"secrets\"");
         for (size_t i = 0; i < a->n_artifacts; i++) {
                 const struct artifact_document *artifact = &a->artifacts[i];
                 if (a->driver == APP_DRIVER_PODMAN && artifact->path.text)
@@ -405,6 +405,34 @@ static void check_program(struct schema_decoder *d, const struct app_document *a
                              "command: \"%.200s\" is one word with blanks in it", text);
 }
 
+static void check_secrets(struct schema_decoder *d, const struct app_document *a) {
+        for (size_t i = 0; i < a->n_secrets; i++) {
+                const struct secret_document *s = &a->secrets[i];
+                const struct located *own = s->environment.text  ? &s->environment
+                                            : s->credential.text ? &s->credential
+                                                                 : &s->path;
+                if (!s->path.text && own->text && a->driver != APP_DRIVER_PROCESS)
+                        schema_error(d, &own->where, "give it a \"path\"",
+                                     "a secret as environment or credential is for driver process");
+                for (size_t j = 0; s->environment.text && j < a->environment.n; j++)
+                        if (str_eq(a->environment.items[j].key, s->environment.text))
+                                schema_error(d, &s->environment.where, "take one of the two out",
+                                             "variable \"%.100s\" is in \"environment\" too",
+                                             s->environment.text);
+                for (size_t j = 0; j < i; j++) {
+                        const struct secret_document *first = &a->secrets[j];
+                        if (own->text && str_eq(s->environment.text, first->environment.text) &&
+                            str_eq(s->credential.text, first->credential.text) &&
+                            str_eq(s->path.text, first->path.text)) {
+                                schema_error(d, &own->where, "take one of the two out",
+                                             "\"%.200s\" gets a secret twice, first in line %u", own->text,
+                                             first->where.line);
+                                break;
+                        }
+                }
+        }
+}
+
 static void check_app(struct schema_decoder *d, const struct value *v, void *object) {
         struct app_document *a = object;
         const struct value *directory = value_get(v, "workingDirectory");
@@ -412,6 +440,7 @@ static void check_app(struct schema_decoder *d, const struct value *v, void *obj
         if (value_get(v, "driver") && a->driver >= 0)
                 check_driver_fields(d, v, a);
         check_artifacts(d, a);
+        check_secrets(d, a);
         if (a->working_directory && a->working_directory[0] != '/' &&
             !str_has_prefix(a->working_directory, "${") && !is_within_artifact(a, a->working_directory))
                 schema_error(d, &directory->position, "begin it with a slash",
@@ -481,6 +510,12 @@ const struct schema app_spec_schema = {
                          .documentation = "What it runs or shows, from the signed repository. A relative "
                                           "command or working directory is looked for in the first tree or "
                                           "file."},
+                        {.name = "secrets",
+                         .type = SCHEMA_OBJECTS,
+                         .offset = offsetof(struct app_document, secrets),
+                         .max = APP_SECRETS_MAX,
+                         .nested = &secret_schema,
+                         .documentation = "Values of SOPS files that only the node decrypts, in memory."},
                         {.name = "manifests",
                          .type = SCHEMA_TEXTS,
                          .offset = offsetof(struct app_document, manifests),

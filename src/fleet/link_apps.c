@@ -18,8 +18,7 @@ static int no_memory(struct compiler *c) {
 
 /* ---- Files */
 
-/* The model keeps each content once; the bytes stay where they were read. */
-static int keep_object(struct compiler *c, const char *sha256, const char *data, size_t len) {
+int compiler_keep_object(struct compiler *c, const char *sha256, const char *data, size_t len) {
         struct fleet_object *o;
 
         if (table_get(c->objects, sha256))
@@ -56,7 +55,7 @@ static int read_source(struct compiler *c, struct app_entry *e, const struct fil
         if (document->expand && content->has_references)
                 e->texts[e->n_texts++] = content;
         file->expand = document->expand && content->has_references;
-        return keep_object(c, content->sha256, content->data, content->len);
+        return compiler_keep_object(c, content->sha256, content->data, content->len);
 }
 
 static int use_content(struct compiler *c, const struct file_document *document, struct app_file *file) {
@@ -69,7 +68,7 @@ static int use_content(struct compiler *c, const struct file_document *document,
         file->expand = document->expand && strstr(document->content.text, "${");
         if (!file->sha256)
                 return no_memory(c);
-        return keep_object(c, sha256, document->content.text, len);
+        return compiler_keep_object(c, sha256, document->content.text, len);
 }
 
 static const struct app_file *find_path(const struct app_entry *e, const char *path) {
@@ -311,6 +310,8 @@ static int link_app(struct compiler *c, struct app_entry *e) {
         if (!e->texts)
                 return no_memory(c);
         r = link_files(c, e, a->files, a->n_files);
+        if (r == 0)
+                r = link_secrets(c, e);
         if (r == 0 && a->manifests.n > 0)
                 r = link_manifests(c, e);
         if (r == 0)

@@ -123,6 +123,22 @@ static void check_files(struct compiler *c, struct table *seen, const struct fle
         }
 }
 
+static void check_secrets(struct compiler *c, struct table *seen, const struct fleet_entry *f,
+                          struct app_entry *app, int *r) {
+        for (size_t i = 0; i < app->n_secrets && *r == 0; i++) {
+                const char *path = app->secrets[i].path;
+                const struct app_entry *other = path ? table_get(seen, path) : NULL;
+                if (other)
+                        compiler_error(c, &app->linked_secrets[i].where, "choose another path",
+                                       "path \"%.200s\" is kept by %s \"%s\" too, and fleet \"%s\" has both",
+                                       path, other->document ? "app" : "the template of fleet",
+                                       other->document ? other->name : f->document->called,
+                                       f->document->called);
+                else if (path)
+                        *r = table_set(seen, path, app) < 0 ? no_memory(c) : 0;
+        }
+}
+
 static void check_objects(struct compiler *c, struct table *seen, const struct fleet_entry *f,
                           struct app_entry *app, int *r) {
         for (size_t i = 0; i < app->n_objects && *r == 0; i++) {
@@ -148,6 +164,7 @@ static int check_conflicts(struct compiler *c, const struct fleet_entry *f) {
                 check_files(c, paths, f, f->files, &r);
         for (size_t i = 0; i < f->n_apps && r == 0; i++) {
                 check_files(c, paths, f, f->apps[i], &r);
+                check_secrets(c, paths, f, f->apps[i], &r);
                 check_objects(c, objects, f, f->apps[i], &r);
                 size += f->apps[i]->content_size;
         }

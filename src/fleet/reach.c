@@ -373,8 +373,10 @@ int check_reach(struct compiler *c) {
                         r = check_references(c, f);
                 if (r == 0 && c->check_artifacts)
                         r = check_bound_versions(c, f);
-                if (r == 0)
+                if (r == 0) {
                         check_waves(c, f);
+                        check_recipients(c, f);
+                }
                 free(f->nodes); /* as large as the fleet times the nodes; nobody needs it later */
                 f->nodes = NULL;
                 f->n_nodes = 0;

@@ -168,6 +168,23 @@ static int bind_artifacts(struct binder *b, struct app_spec *a) {
         return 0;
 }
 
+static int bind_secrets(struct binder *b, struct app_spec *a) {
+        struct app_secret *secrets = arena_memdup(b->arena, a->secrets, a->n_secrets * sizeof(*secrets));
+        if (!secrets)
+                return no_memory(b);
+        for (size_t i = 0; i < a->n_secrets; i++) {
+                struct app_secret *s = &secrets[i];
+                int r;
+                if ((r = copy_text(b, &s->name)) < 0 || (r = bind_text(b, "secret", &s->path)) < 0 ||
+                    (r = copy_text(b, &s->owner)) < 0 || (r = copy_text(b, &s->group)) < 0 ||
+                    (r = copy_text(b, &s->source)) < 0 || (r = copy_text(b, &s->key)) < 0 ||
+                    (r = copy_text(b, &s->sha256)) < 0)
+                        return r;
+        }
+        a->secrets = secrets;
+        return 0;
+}
+
 static int bind_checks(struct binder *b, struct app_spec *a) {
         struct health_check *checks = arena_memdup(b->arena, a->checks, a->n_checks * sizeof(*checks));
         if (!checks)
@@ -236,8 +253,8 @@ static int bind_app(struct binder *b, struct app_spec *a) {
         if ((r = copy_text(b, &a->name)) < 0 || (r = bind_texts(b, "command", &a->command, true)) < 0 ||
             (r = bind_text(b, "workingDirectory", &a->working_directory)) < 0 ||
             (r = copy_text(b, &a->user)) < 0 || (r = bind_environment(b, &a->environment)) < 0 ||
-            (r = bind_artifacts(b, a)) < 0 || (r = bind_files(b, a)) < 0 || (r = bind_checks(b, a)) < 0 ||
-            (r = bind_texts(b, "dependsOn", &a->depends_on, false)) < 0)
+            (r = bind_artifacts(b, a)) < 0 || (r = bind_secrets(b, a)) < 0 || (r = bind_files(b, a)) < 0 ||
+            (r = bind_checks(b, a)) < 0 || (r = bind_texts(b, "dependsOn", &a->depends_on, false)) < 0)
                 return r;
         a->manifests = arena_calloc(b->arena, n_manifests, sizeof(*a->manifests));
         if (!a->manifests)
@@ -288,9 +305,11 @@ static int check_artifact_paths(const struct revision *r, const struct table *fi
                 }
         for (size_t i = 0; i < r->n_apps; i++) {
                 const struct app_spec *a = &r->apps[i];
-                for (size_t j = 0; j < a->n_files + a->n_artifacts; j++) {
-                        const char *path =
-                                j < a->n_files ? a->files[j].path : a->artifacts[j - a->n_files].path;
+                for (size_t j = 0; j < a->n_files + a->n_artifacts + a->n_secrets; j++) {
+                        const char *path = j < a->n_files ? a->files[j].path
+                                           : j < a->n_files + a->n_artifacts
+                                                   ? a->artifacts[j - a->n_files].path
+                                                   : a->secrets[j - a->n_files - a->n_artifacts].path;
                         const struct app_spec *owner = path ? artifact_above(owners, path) : NULL;
                         if (owner)
                                 return err_set(err, EINVAL,
@@ -315,6 +334,16 @@ static int check_paths(const struct revision *r, struct err **err) {
                                 return err_set(err, EINVAL, "file %.300s is in app %s and in app %s", path,
                                                owner->name, r->apps[i].name);
                         if (table_set(owners, path, &r->apps[i]) < 0)
+                                return err_set_errno(err, ENOMEM, "replace references");
+                }
+        for (size_t i = 0; i < r->n_apps; i++)
+                for (size_t j = 0; j < r->apps[i].n_secrets; j++) {
+                        const char *path = r->apps[i].secrets[j].path;
+                        const struct app_spec *owner = path ? table_get(owners, path) : NULL;
+                        if (owner)
+                                return err_set(err, EINVAL, "path %.300s is in app %s and in app %s", path,
+                                               owner->name, r->apps[i].name);
+                        if (path && table_set(owners, path, &r->apps[i]) < 0)
                                 return err_set_errno(err, ENOMEM, "replace references");
                 }
         return check_artifact_paths(r, owners, err);

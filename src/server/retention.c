@@ -80,9 +80,12 @@ static void sweep_work(void *arg) {
                                       &s->error) < 0 ||
                     revision_decode(text, len, &r, &s->error) < 0)
                         return;
-                for (size_t a = 0; a < r->n_apps; a++)
+                for (size_t a = 0; a < r->n_apps; a++) {
                         for (size_t k = 0; k < r->apps[a].n_files; k++)
                                 keep(s, r->apps[a].files[k].sha256);
+                        for (size_t k = 0; k < r->apps[a].n_secrets; k++)
+                                keep(s, r->apps[a].secrets[k].sha256);
+                }
         }
         (void)object_store_sweep(s->control->objects, is_kept, s->kept, &s->removed, &s->error);
 }

@@ -140,6 +140,50 @@ static void test_artifacts_of_the_repository(void **state) {
         catalog_unref(c);
 }
 
+/* ---- Secrets: what a revision says of them, and which nodes cannot read them */
+
+static void test_secrets(void **state) {
+        _cleanup_(x_freep) char *enc = read_text(TEST_DATA "/sops/suffix.yaml");
+        _cleanup_(x_freep) char *text = str_format(
+                "=== a.yaml\napiVersion: skerry/v1alpha1\nkind: Fleet\nmetadata: {name: shops}\n"
+                "spec: {selector: {matchLabels: {role: shop}}, template: {apps: [web]}}\n---\n"
+                "apiVersion: skerry/v1alpha1\nkind: App\nmetadata: {name: web}\nspec:\n  driver: process\n"
+                "  command: [/bin/web]\n  secrets:\n"
+                "    - {secret: s/shop.enc.yaml#a/b_secret, environment: TOKEN}\n"
+                "    - {secret: s/shop.enc.yaml#a/b_secret, credential: token}\n"
+                "    - {secret: s/shop.enc.yaml#a/b_secret, path: /etc/token, owner: web}\n"
+                "=== s/shop.enc.yaml\n%s",
+                enc);
+        struct pairs labels = {.items = (struct pair[]){{"role", "shop"}}, .n = 1};
+        const struct fleet_node nodes[] = {
+                {.name = "n1",
+                 .labels = labels,
+                 .recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"},
+                {.name = "n2", .labels = labels},
+                {.name = "n3", .labels = labels, .recipient = "age1other"},
+        };
+        struct memory_tree t;
+        memory_tree_init(&t, text);
+        struct fleet_model *m = compile_with(&t.tree, nodes, ARRAY_SIZE(nodes), NULL);
+        assert_diagnostics(
+                m, "a.yaml:13:16: warning: app \"web\" of fleet \"shops\" will fail on 1 node (n3) that "
+                   "cannot read \"s/shop.enc.yaml\" (skerry secret add --fleet shops s/shop.enc.yaml)\n");
+        const struct app_spec *app = &m->fleets[0].revision->apps[0];
+        assert_int_equal(app->n_secrets, 3);
+        assert_int_equal(app->secrets[0].kind, SECRET_ENVIRONMENT);
+        assert_string_equal(app->secrets[0].name, "TOKEN");
+        assert_string_equal(app->secrets[1].key, "a/b_secret");
+        assert_string_equal(app->secrets[2].path, "/etc/token");
+        assert_int_equal(app->secrets[2].mode, 0400);
+        assert_string_equal(app->secrets[2].source, "s/shop.enc.yaml");
+        /* The model carries the file as it is: cipher text. */
+        assert_int_equal(m->n_objects, 1);
+        assert_string_equal(m->objects[0].sha256, app->secrets[0].sha256);
+        assert_int_equal(m->objects[0].len, strlen(enc));
+        fleet_model_free(m);
+        memory_tree_done(&t);
+}
+
 /* ---- Every repository in bad/ says exactly what its section "expect" holds. */
 
 static void test_bad_repositories(void **state) {
@@ -705,6 +749,7 @@ static void test_folder(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_bad_repositories),
+                cmocka_unit_test(test_secrets),
                 cmocka_unit_test(test_artifacts_of_the_repository),
                 cmocka_unit_test(test_example),
                 cmocka_unit_test(test_order_and_files),

@@ -80,7 +80,8 @@ static void files_of_sops_are_read(void **state) {
 
 static void every_rule_of_sops_is_followed(void **state) {
         (void)state;
-        static const char *const names[] = {"sample.json", "suffix.yaml", "regex.yaml", "unregex.yaml"};
+        static const char *const names[] = {"sample.json", "suffix.yaml", "regex.yaml", "unregex.yaml",
+                                            "maconly.yaml"};
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
                 size_t len;
                 _cleanup_(x_freep) char *text = sample(names[i], &len);
