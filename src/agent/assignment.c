@@ -75,6 +75,12 @@ static int read_body(const json_t *body, struct assignment *a, struct err **err)
                         return r;
                 a->artifacts = artifacts;
         }
+        const char *apply = NULL;
+        if ((r = json_read_optional_string(body, "apply", &apply, err)) < 0)
+                return r;
+        if (apply && !str_eq(apply, "Wait") && !str_eq(apply, "Now"))
+                return err_set(err, EINVAL, "apply is '%.32s', neither 'Now' nor 'Wait'", apply);
+        a->waits = str_eq(apply, "Wait");
         r = read_revision(body, a, err);
         return r < 0 ? r : check_binding(a, err);
 }

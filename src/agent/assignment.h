@@ -20,6 +20,8 @@ struct assignment {
         const char *revision;                 /* SHA-256; NULL: no fleet selects the node */
         int64_t revision_length;
         const json_t *labels, *variables; /* objects of texts */
+        bool waits;                       /* fetch and prepare it, and apply it when a newer one says so */
+        const json_t *schedule;           /* when it may be applied and fetched (fleet/schedule.h), or NULL */
         const json_t *artifacts;          /* checked list (agent/assigned_artifact.h), or NULL */
         json_t *document;                 /* {"signed","signatures"} */
 };

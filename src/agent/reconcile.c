@@ -510,14 +510,30 @@ static void delivery_ended(struct reconcile *r) {
         (void)str_replace(&r->delivery_message, NULL);
 }
 
+/* All that is wanted is here: goes on with it where there is leave to. */
+static void begin_staged(struct reconcile *r) {
+        if (!r->staged || r->waits)
+                return;
+        _cleanup_(source_freep) struct source *s = TAKE_PTR(r->wanted);
+        r->staged = false;
+        if (s)
+                begin(r, s);
+}
+
 static void delivery_ready(void *arg) {
         struct reconcile *r = arg;
-        _cleanup_(source_freep) struct source *s = TAKE_PTR(r->wanted);
         delivery_free(r->delivered);
         r->delivered = TAKE_PTR(r->delivery);
         delivery_ended(r);
-        if (s)
-                begin(r, s);
+        r->staged = r->wanted != NULL;
+        begin_staged(r);
+        tell(r);
+}
+
+static void forget_wanted(struct reconcile *r) {
+        delivery_ended(r);
+        r->staged = false;
+        r->wanted = source_free(r->wanted);
 }
 
 static void delivery_delayed(void *arg, const char *message, bool refused) {
@@ -561,8 +577,7 @@ static void start_delivery(struct reconcile *r, struct source *s) {
         host.node = r->host.driver->node;
         host.artifact.make_room = make_room;
         host.artifact.arg = r;
-        delivery_ended(r);
-        source_free(r->wanted);
+        forget_wanted(r);
         r->wanted = s;
         if (delivery_new(&host, s, &listener, &r->delivery, &err) < 0)
                 log_error("cannot fetch", "error", err_message(err), NULL);
@@ -588,13 +603,13 @@ static void take(struct reconcile *r, const struct assignment *a, bool starting)
         struct source *s = NULL;
 
         r->assignment = a->version;
+        r->waits = a->waits;
         (void)snprintf(r->target, sizeof(r->target), "%s", a->revision ? a->revision : "");
         log_context_set("revision", a->revision);
         log_context_set("rollout", a->rollout);
         if (!a->revision) {
                 /* No fleet selects the node: it keeps what it runs. */
-                delivery_ended(r);
-                r->wanted = source_free(r->wanted);
+                forget_wanted(r);
                 return;
         }
         if (source_make_with(a->revision, a->labels, a->variables, a->artifacts, &s, &err) < 0) {
@@ -602,9 +617,15 @@ static void take(struct reconcile *r, const struct assignment *a, bool starting)
                 return;
         }
         if (is_known(r, s, a->version, starting)) {
-                delivery_ended(r);
-                r->wanted = source_free(r->wanted);
+                r->waits = false; /* it had leave before */
+                forget_wanted(r);
                 source_free(s);
+                return;
+        }
+        /* The same again, with leave to apply it or without: what was brought for it stays. */
+        if (r->wanted && str_eq(r->wanted->id, s->id) && (r->staged || r->delivery) && !r->refused) {
+                source_free(s);
+                begin_staged(r);
                 return;
         }
         start_delivery(r, s);
@@ -638,8 +659,10 @@ void reconcile_start(struct reconcile *r, const struct assignment *held) {
                 /* What the ledger wants is damaged or gone from the state folder: have it again. */
                 const struct source *lost = ledger_target(l) ? ledger_target(l) : ledger_stable(l);
                 struct source *s = lost ? source_copy(lost) : NULL;
-                if (s)
+                if (s) {
+                        r->waits = false; /* it had leave before */
                         start_delivery(r, s);
+                }
         }
         plan_soon(r);
 }

@@ -4,8 +4,10 @@
  * There is always one goal: the target of the newest assignment; or, when that failed, the stable revision
  * the node had before (without one, the target less the apps that failed). After every event the planner
  * (agent/planner.h) says what lies between the goal and what is there, and what of that may be done now.
- * The target becomes stable when every app of it was seen well; one app that fails takes the whole node
- * back, and the target is not tried again until an assignment with a higher version comes. */
+ * An assignment may say that the node is to wait for leave to apply it. Then everything is brought here, what
+ * runs goes on running, and the target becomes the goal when a newer assignment of the same content gives
+ * leave. The target becomes stable when every app of it was seen well; one app that fails takes the whole
+ * node back, and the target is not tried again until an assignment with a higher version comes. */
 #pragma once
 
 #include "agent/app.h"
@@ -15,6 +17,7 @@
 enum node_state {
         NODE_DOWNLOADING,
         NODE_STAGED,
+        NODE_WAITING_WINDOW, /* all is here; its window is closed */
         NODE_APPLYING,
         NODE_CONFIRMING,
         NODE_HEALTHY,

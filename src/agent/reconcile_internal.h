@@ -11,7 +11,9 @@ struct reconcile {
         struct app_host app_host;
         int64_t assignment;    /* version */
         char target[65];       /* revision the assignment names, "" for none */
-        struct source *wanted; /* being brought for it */
+        struct source *wanted; /* being brought for it, or here and waiting for leave */
+        bool staged;           /* wanted is all here */
+        bool waits;            /* the assignment says to wait for leave to apply it */
         struct delivery *delivery;
         struct delivery *delivered; /* the last one that was ready, for the report */
         char *delivery_message, *delivery_logged;

@@ -6,8 +6,13 @@
 #include "agent/reconcile_internal.h"
 
 static const char *const state_names[] = {
-        [NODE_DOWNLOADING] = "Downloading", [NODE_STAGED] = "Staged",   [NODE_APPLYING] = "Applying",
-        [NODE_CONFIRMING] = "Confirming",   [NODE_HEALTHY] = "Healthy", [NODE_FAILED] = "Failed",
+        [NODE_DOWNLOADING] = "Downloading",
+        [NODE_STAGED] = "Staged",
+        [NODE_WAITING_WINDOW] = "WaitingWindow",
+        [NODE_APPLYING] = "Applying",
+        [NODE_CONFIRMING] = "Confirming",
+        [NODE_HEALTHY] = "Healthy",
+        [NODE_FAILED] = "Failed",
         [NODE_ROLLED_BACK] = "RolledBack",
 };
 
@@ -93,6 +98,9 @@ void reconcile_report(const struct reconcile *r, struct node_report *ret) {
                 n.state = !r->refused ? NODE_DOWNLOADING : stable ? NODE_ROLLED_BACK : NODE_FAILED;
                 (void)snprintf(n.message, sizeof(n.message), "%s",
                                r->delivery_message ? r->delivery_message : "");
+        } else if (r->staged) {
+                n.state = NODE_STAGED;
+                (void)snprintf(n.message, sizeof(n.message), "waits for its turn to apply");
         } else if (reconcile_is_forward(r)) {
                 if (first_in(r, is_confirming) && all_apps_started(r))
                         n.state = NODE_CONFIRMING;

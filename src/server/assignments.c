@@ -48,8 +48,17 @@ struct assignment *assignment_unref(struct assignment *a) {
         free(a->labels);
         free(a->variables);
         json_decref(a->artifacts);
+        json_decref(a->schedule);
         free(a);
         return NULL;
+}
+
+/* What it may do when, where it may not do everything at once. */
+static void leave_put(json_t *j, const struct assignment *a) {
+        if (a->waits)
+                json_put(j, "apply", json_text("Wait"));
+        if (a->schedule)
+                json_put(j, "schedule", json_incref(a->schedule));
 }
 
 json_t *assignment_to_json(const struct assignment *a) {
@@ -66,6 +75,7 @@ json_t *assignment_to_json(const struct assignment *a) {
         json_put(j, "variables", pairs_json(a->variables));
         if (a->artifacts)
                 json_put(j, "artifacts", json_incref(a->artifacts));
+        leave_put(j, a);
         return j;
 }
 
@@ -112,6 +122,10 @@ struct assignment *assignment_from_text(const char *text) {
         const json_t *artifacts = json_object_get(j, "artifacts");
         if (json_is_array(artifacts))
                 a->artifacts = json_incref((json_t *)artifacts);
+        a->waits = str_eq(json_string_value(json_object_get(j, "apply")), "Wait");
+        json_t *schedule = json_object_get(j, "schedule");
+        if (json_is_object(schedule))
+                a->schedule = json_incref(schedule);
         digest_copy(a->revision, revision);
         digest_copy(a->fingerprint, fingerprint);
         json_decref(j);
@@ -135,6 +149,7 @@ static json_t *assignment_document(const struct assignment *a, const char *node)
         json_put(j, "variables", pairs_json(a->variables));
         if (a->artifacts)
                 json_put(j, "artifacts", json_incref(a->artifacts));
+        leave_put(j, a);
         return j;
 }
 
@@ -315,7 +330,9 @@ bool assignments_give(struct control *c, struct node *n, const struct assignment
                                     .length = offer->length,
                                     .labels = pairs_pack(&b.labels),
                                     .variables = pairs_pack(&b.variables),
-                                    .artifacts = shape.artifacts};
+                                    .artifacts = shape.artifacts,
+                                    .waits = offer->waits,
+                                    .schedule = json_incref(offer->schedule)};
         digest_copy(next->revision, offer->revision->digest);
         digest_copy(next->fingerprint, shape.fingerprint);
         if (!keep_fallback && n->assigned) {

@@ -19,6 +19,8 @@ struct assignment {
         char fingerprint[65]; /* of the binding below, and of the artifacts */
         struct pairs *labels, *variables;
         json_t *artifacts; /* the list that was chosen (docs/protocol.md); NULL: the revision names none */
+        bool waits;        /* the node may fetch it and prepare it, and not apply it yet */
+        json_t *schedule;  /* when the node may apply and fetch (fleet/schedule.h); NULL: at any time */
 };
 struct assignment *assignment_ref(struct assignment *a);
 struct assignment *assignment_unref(struct assignment *a);
@@ -38,6 +40,8 @@ struct assignment_offer {
         const char *fleet, *rollout, *commit;
         const struct revision *revision;
         int64_t length;
+        bool waits;
+        json_t *schedule; /* borrowed; NULL: none */
 };
 /* How the node's newest assignment stands to a revision. BLOCKED: the revision cannot be given to it now, as
  * when the repository has no artifact for its platform; node.blocked says why until it can. */

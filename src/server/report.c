@@ -283,3 +283,7 @@ bool report_member_state(const struct report *r, int64_t version, const char *re
         *ret_state = r->state;
         return true;
 }
+
+bool report_is_applying(const struct report *r) {
+        return r->is_known && r->has_state && (r->state == MEMBER_APPLYING || r->state == MEMBER_CONFIRMING);
+}

@@ -43,5 +43,7 @@ json_t *report_apps_json(const struct report *r) _must_use_;
 
 /* What a report means for a member of a rollout: false when it says nothing about it (it speaks of an
  * older assignment, or of another revision). version: the assignment the member was last given. */
+/* Is the node out of service for a change, as it last said? */
+bool report_is_applying(const struct report *r);
 bool report_member_state(const struct report *r, int64_t version, const char *revision,
                          enum member_state *ret_state);

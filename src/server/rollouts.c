@@ -170,7 +170,8 @@ static void effect_assign(struct control *c, struct rollout_record *r, const str
                                                          .rollout = r->id,
                                                          .commit = r->target.commit,
                                                          .revision = revision,
-                                                         .length = r->target.length},
+                                                         .length = r->target.length,
+                                                         .waits = !m->granted},
                               !assigned_is_good(c, n, r)))
                 leave_later(c, r, n->name);
 }
@@ -228,7 +229,7 @@ static void timer_arm(struct control *c) {
         void *value;
         for (size_t i = 0; table_next(c->rollouts->latest, &i, &fleet, &value);) {
                 const struct rollout_record *r = value;
-                msec_t wake = record_is_active(r) ? rollout_next_wake(r->rollout) : 0;
+                msec_t wake = r->rollout ? rollout_next_wake(r->rollout) : 0;
                 if (wake > 0 && (next == 0 || wake < next))
                         next = wake;
         }
@@ -304,7 +305,7 @@ static void rollouts_tick(void *arg) {
         void *value;
         for (size_t i = 0; table_next(c->rollouts->latest, &i, &fleet, &value);) {
                 struct rollout_record *r = value;
-                msec_t wake = record_is_active(r) ? rollout_next_wake(r->rollout) : 0;
+                msec_t wake = r->rollout ? rollout_next_wake(r->rollout) : 0;
                 if (wake > 0 && wake <= now)
                         record_event(c, r, &(struct rollout_event){.type = ROLLOUT_EVENT_TICK});
         }
@@ -353,7 +354,8 @@ static int rollout_make(const struct control *c, struct rollout_record *r, const
                         (struct rollout_candidate){.node = nodes[i]->name,
                                                    .labels = nodes[i]->labels ? *nodes[i]->labels : none,
                                                    .connected = nodes[i]->connected,
-                                                   .previous_revision = back ? back->revision : NULL};
+                                                   .previous_revision = back ? back->revision : NULL,
+                                                   .unavailable = report_is_applying(&nodes[i]->report)};
         }
         int k = rollout_new(r->id, r->fleet, r->target.revision, fleet_policy(f), candidates, n,
                             r->created_at, &r->rollout, err);
@@ -540,7 +542,7 @@ static void rollouts_settled(void *arg) {
         c->rollouts->settle = loop_timer_free(c->rollouts->settle);
         for (size_t i = 0; table_next(c->rollouts->latest, &i, &fleet, &value);) {
                 struct rollout_record *r = value;
-                for (size_t k = 0; record_is_active(r) && k < r->rollout->n_members; k++) {
+                for (size_t k = 0; r->rollout && k < r->rollout->n_members; k++) {
                         const struct rollout_member *m = &r->rollout->members[k];
                         const struct node *n = inventory_node(c, m->node);
                         if (m->connected && !(n && n->connected))
@@ -556,7 +558,7 @@ void rollouts_start(struct control *c, msec_t away_ms) {
         void *value;
         for (size_t i = 0; table_next(c->rollouts->latest, &i, &fleet, &value);) {
                 struct rollout_record *r = value;
-                if (record_is_active(r) && away_ms > 0)
+                if (r->rollout && away_ms > 0)
                         record_event(
                                 c, r,
                                 &(struct rollout_event){.type = ROLLOUT_EVENT_TIME_GAP, .gap_ms = away_ms});

@@ -15,6 +15,7 @@ struct node {
         struct fixture *f;
         struct reconcile *r;
         int64_t version;
+        bool waits; /* assignments give no leave to apply */
         enum node_state waited_for;
         const char *revision; /* with it */
 };
@@ -56,6 +57,8 @@ static struct assignment *assignment_of(struct node *n, const struct source *s) 
                 "version", (json_int_t)n->version, "node", "shop-1", "fleet", "shops", "revision", "sha256",
                 s->revision, "length", 1, "labels", s->labels, "variables", s->variables, "signatures");
         struct assignment *a;
+        if (n->waits)
+                json_object_set_new(json_object_get(j, "signed"), "apply", json_string("Wait"));
         assert_int_equal(assignment_parse(j, &a, NULL), 0);
         return a;
 }
@@ -441,6 +444,40 @@ static void a_newer_assignment_takes_over_halfway(void **state) {
         assert_false(lives(a));
 }
 
+/* All of it is brought, nothing of it is begun; what runs goes on, through a restart of the agent too. */
+static void without_leave_it_is_staged(void **state) {
+        struct node *n = *state;
+        const char *one = assign(n, list(service("a", "1", WELL, ""), NULL, NULL));
+        wait_for(n, NODE_HEALTHY, one);
+        pid_t a = pid_of(n, "a");
+        const char *apps = list(service("a", "2", WELL, ""), NULL, NULL);
+        _cleanup_(source_freep) struct source *s = fixture_source(n->f, apps);
+        n->waits = true;
+        n->version++;
+        _cleanup_(assignment_freep) struct assignment *wait = assignment_of(n, s);
+        reconcile_assign(n->r, wait);
+        struct node_report report = wait_for(n, NODE_STAGED, one);
+        assert_string_equal(report.target, s->revision);
+        assert_string_equal(report.message, "waits for its turn to apply");
+        assert_int_equal(pid_of(n, "a"), a);
+        assert_null(ledger_target(n->f->ledger));
+        die(n);
+        start(n, wait);
+        wait_for(n, NODE_STAGED, one);
+        assert_int_equal(pid_of(n, "a"), a);
+        n->waits = false;
+        n->version++;
+        _cleanup_(assignment_freep) struct assignment *leave = assignment_of(n, s);
+        reconcile_assign(n->r, leave);
+        wait_for(n, NODE_HEALTHY, s->revision);
+        assert_false(lives(a));
+        n->waits = true; /* what runs already needs no leave */
+        n->version++;
+        _cleanup_(assignment_freep) struct assignment *again = assignment_of(n, s);
+        reconcile_assign(n->r, again);
+        wait_for(n, NODE_HEALTHY, s->revision);
+}
+
 static void no_fleet_keeps_everything(void **state) {
         struct node *n = *state;
         const char *one = assign(n, list(service("a", "1", WELL, ""), NULL, NULL));
@@ -532,6 +569,7 @@ int main(void) {
                 T(death_at_any_point_comes_right),
                 T(a_target_that_stops_the_agent_is_given_up),
                 T(a_newer_assignment_takes_over_halfway),
+                T(without_leave_it_is_staged),
                 T(no_fleet_keeps_everything),
                 T(a_missing_object_is_waited_for),
                 T(an_unreadable_revision_changes_nothing),
