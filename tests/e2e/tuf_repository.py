@@ -11,6 +11,8 @@ import sys
 import threading
 import urllib.parse
 
+import pytest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # In front: Debian has some of these packages, older.
 sys.path[:0] = [str(p) for p in (ROOT / "build" / "venv" / "lib").glob("python3*/site-packages")]
@@ -20,6 +22,7 @@ from tuf.api.metadata import (  # noqa: E402
     DelegatedRole, Delegations, Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp)
 
 TOP = ("root", "timestamp", "snapshot", "targets")
+FIRST = dict.fromkeys(TOP, 1)  # the versions that a new repository has
 
 
 def later(days=30):
@@ -210,3 +213,17 @@ class Client:
 
     def got(self):
         return sorted(file.read_bytes() for file in self.targets.iterdir())
+
+
+# ---- for the tests to import
+
+@pytest.fixture
+def repository():
+    made = Repository()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(build, tmp_path, repository):
+    return Client(build, tmp_path, repository)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client step by step, and what its store may do to it. What repositories may do to it:
- * tests/e2e/test_tuf.py. */
+ * tests/e2e/test_tuf_*.py. */
 #include "repo/tuf/client.h"
 
 #include <errno.h>
