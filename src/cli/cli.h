@@ -31,10 +31,11 @@ extern const struct command_spec artifact_pack_command, complete_command, contex
         delta_chunks_command, delta_make_command, delta_show_command, describe_command, events_command,
         get_command, init_command, node_delete_command, node_label_command, node_revoke_command,
         notify_command, plan_command, release_command, relay_delete_command, relay_revoke_command,
-        rollout_abort_command, rollout_list_command, rollout_pause_command, rollout_resume_command,
-        rollout_retry_command, rollout_status_command, source_add_command, source_list_command,
-        source_notify_command, source_remove_command, status_command, token_create_command,
-        token_delete_command, token_list_command, validate_command, version_command;
+        rollout_abort_command, rollout_approve_command, rollout_promote_command, rollout_emergency_command,
+        rollout_list_command, rollout_pause_command, rollout_resume_command, rollout_retry_command,
+        rollout_status_command, source_add_command, source_list_command, source_notify_command,
+        source_remove_command, status_command, token_create_command, token_delete_command, token_list_command,
+        validate_command, version_command;
 extern const struct command_spec repo_add_command, repo_delegate_command, repo_export_command,
         repo_init_command, repo_key_command, repo_prepare_command, repo_publish_command, repo_remove_command,
         repo_root_command, repo_rotate_command, repo_serve_command, repo_sign_command, repo_status_command,

@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "cli/reason.h"
 #include "cli/rollout_find.h"
+#include "cli/rollout_view.h"
 #include "codec/json.h"
 
 struct list_settings {
@@ -42,11 +43,17 @@ const struct command_spec rollout_list_command = {
 
 struct act_settings {
         struct cli_globals globals;
-        char *reason;
+        char *reason, *wave;
         bool no_rollback;
 };
 
 static const struct option_spec act_options[] = {
+        REASON_OPTION(struct act_settings),
+        OPTIONS_END,
+};
+static const struct option_spec wave_options[] = {
+        {"wave", 'w', OPTION_STRING, offsetof(struct act_settings, wave), "NAME", NULL,
+         "The wave that is meant; refused when the rollout is at another one"},
         REASON_OPTION(struct act_settings),
         OPTIONS_END,
 };
@@ -57,13 +64,20 @@ static const struct option_spec abort_options[] = {
         OPTIONS_END,
 };
 
+/* What the rollout says of it now: who else must agree. */
+static void tell_rest(const json_t *rollout) {
+        _cleanup_(x_freep) char *next = rollout_next_step(rollout);
+        if (next)
+                puts(next);
+}
+
 static int act(const struct act_settings *s, const char *target, const char *verb, const json_t *rollback,
                const char *done) {
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(api_freep) struct api *api = NULL;
         _cleanup_(buf_done) struct buf path = BUF_INIT;
         _cleanup_json_ json_t *rollout = NULL, *answer = NULL;
-        _cleanup_json_ json_t *body = json_pack("{s:O*}", "rollback", rollback);
+        _cleanup_json_ json_t *body = json_pack("{s:O*, s:s*}", "rollback", rollback, "wave", s->wave);
         _cleanup_(reason_done) struct reason why = {.given = s->reason};
         if (api_open(&s->globals, &api, &err) < 0 || rollout_find(api, target, &rollout, NULL, &err) < 0)
                 return cli_fail(err);
@@ -76,6 +90,7 @@ static int act(const struct act_settings *s, const char *target, const char *ver
                 return cli_fail(err);
         }
         printf("Rollout %s of fleet %s %s.\n", object_name(rollout), field_text(rollout, "spec.fleet"), done);
+        tell_rest(answer);
         return EXIT_SUCCESS;
 }
 
@@ -89,6 +104,17 @@ static int run_resume(void *settings, char **arguments, size_t n) {
 static int run_retry(void *settings, char **arguments, size_t n) {
         return act(settings, n ? arguments[0] : NULL, "retry", NULL,
                    "is tried again on the nodes that failed");
+}
+static int run_approve(void *settings, char **arguments, size_t n) {
+        return act(settings, n ? arguments[0] : NULL, "approve", NULL, "has your approval");
+}
+static int run_promote(void *settings, char **arguments, size_t n) {
+        return act(settings, n ? arguments[0] : NULL, "promote", NULL,
+                   "has your word that its current wave has passed");
+}
+static int run_emergency(void *settings, char **arguments, size_t n) {
+        return act(settings, n ? arguments[0] : NULL, "emergency", NULL,
+                   "has your word that it is an emergency");
 }
 static int run_abort(void *settings, char **arguments, size_t n) {
         const struct act_settings *s = settings;
@@ -148,4 +174,46 @@ const struct command_spec rollout_abort_command = {
         1,
         "rollouts",
         run_abort,
+};
+const struct command_spec rollout_approve_command = {
+        "rollout approve",
+        "[ROLLOUT|FLEET]",
+        "Let a wave begin that waits for people",
+        WHICH
+        " Who may, and how many must, is said by the wave's approval in the fleet's files; 'skerry rollout "
+        "status' shows who is missing. Nobody can approve the same wave twice.",
+        wave_options,
+        sizeof(struct act_settings),
+        0,
+        1,
+        "rollouts",
+        run_approve,
+};
+const struct command_spec rollout_promote_command = {
+        "rollout promote",
+        "[ROLLOUT|FLEET]",
+        "Let the current wave count as passed",
+        WHICH
+        " The rest of its soak, its threshold and its sample are not waited for, once a second person has "
+        "said so too. Failures still count.",
+        wave_options,
+        sizeof(struct act_settings),
+        0,
+        1,
+        "rollouts",
+        run_promote,
+};
+const struct command_spec rollout_emergency_command = {
+        "rollout emergency",
+        "[ROLLOUT|FLEET]",
+        "Let no wave soak from here on",
+        WHICH
+        " Takes two people: it begins to count when a second one has said so, too. Failures still count, "
+        "and waves still wait for their approvals.",
+        act_options,
+        sizeof(struct act_settings),
+        0,
+        1,
+        "rollouts",
+        run_emergency,
 };

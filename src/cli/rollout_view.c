@@ -385,6 +385,80 @@ void rollout_draw(struct buf *out, const json_t *rollout, msec_t now, const stru
         }
 }
 
+static const json_t *current_wave(const json_t *rollout) {
+        const json_t *wave;
+        size_t i;
+        json_array_foreach (field(rollout, "status.waves"), i, wave)
+                if (str_eq(field_text(wave, "name"), field_text(rollout, "status.wave")))
+                        return wave;
+        return NULL;
+}
+
+/* "anna or ben"; nothing: whoever may act on rollouts. */
+static void put_approvers(struct buf *out, const json_t *rollout, const json_t *wave) {
+        const json_t *policy = json_array_get(field(rollout, "spec.policy.waves"),
+                                              (size_t)field_int(wave, "policyWave")),
+                     *approvers = field(policy, "approvers");
+        size_t n = json_array_size(approvers);
+        for (size_t i = 0; i < n; i++) {
+                const char *name = json_string_value(json_array_get(approvers, i));
+                buf_printf(out, "%s%s", i == 0 ? " of " : i + 1 == n ? " or " : ", ", name ? name : "?");
+        }
+}
+
+/* Who has said so already: "; ada has approved". */
+static void put_approved(struct buf *out, const json_t *rollout, const char *kind, const char *wave,
+                         const char *verb) {
+        const json_t *a;
+        size_t i, n = 0;
+        json_array_foreach (field(rollout, "status.approvals"), i, a)
+                if (str_eq(field_text(a, "kind"), kind) && (!wave || str_eq(field_text(a, "wave"), wave)))
+                        buf_printf(out, "%s%s", n++ ? ", " : "; ", field_text(a, "by"));
+        if (n > 0)
+                buf_printf(out, " %s %s", n == 1 ? "has" : "have", verb);
+}
+
+static char *approval_step(const json_t *rollout, const char *fleet) {
+        const json_t *wave = current_wave(rollout);
+        const char *name = field_text(rollout, "status.wave");
+        int64_t missing = field_int(wave, "missingApprovals");
+        struct buf out = BUF_INIT;
+        buf_printf(&out, "Wave %s waits for the approval", name);
+        if (missing > 1)
+                buf_printf(&out, " of %lld people", (long long)missing);
+        put_approvers(&out, rollout, wave);
+        put_approved(&out, rollout, "Wave", name, "approved");
+        buf_printf(&out, ": 'skerry rollout approve %s'.", fleet);
+        char *text = buf_failed(&out) ? NULL : str_dup(buf_str(&out));
+        buf_done(&out);
+        return text;
+}
+
+/* One person has said so, and a second must. */
+static char *second_step(const json_t *rollout, const char *fleet) {
+        static const struct {
+                const char *kind, *verb;
+        } kinds[] = {{"Emergency", "emergency"}, {"Promote", "promote"}};
+        const char *wave = field_text(rollout, "status.wave");
+        for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+                const json_t *a, *said = NULL;
+                size_t i, n = 0;
+                json_array_foreach (field(rollout, "status.approvals"), i, a)
+                        if (str_eq(field_text(a, "kind"), kinds[k].kind) &&
+                            str_eq(field_text(a, "wave"), wave)) {
+                                said = a;
+                                n++;
+                        }
+                if (n != 1)
+                        continue;
+                return str_format(
+                        "%s asked to %s%s%s: it takes a second person, with 'skerry rollout %s %s'.",
+                        field_text(said, "by"), k == 0 ? "skip every soak" : "let wave ", k == 0 ? "" : wave,
+                        k == 0 ? "" : " pass", kinds[k].verb, fleet);
+        }
+        return NULL;
+}
+
 char *rollout_next_step(const json_t *rollout) {
         const char *fleet = field_text(rollout, "spec.fleet"), *phase = field_text(rollout, "status.phase");
         if (field_bool(rollout, "status.paused") && !rollout_is_final(rollout))
@@ -392,6 +466,13 @@ char *rollout_next_step(const json_t *rollout) {
                         "It waits: 'skerry rollout resume %s' lets it go on, 'skerry rollout abort %s' "
                         "gives its nodes the last good revision back.",
                         fleet, fleet);
+        if (str_eq(phase, "AwaitingApproval"))
+                return approval_step(rollout, fleet);
+        if (!rollout_is_final(rollout)) {
+                char *second = second_step(rollout, fleet);
+                if (second)
+                        return second;
+        }
         if (str_eq(phase, "Failed") || str_eq(phase, "RolledBack"))
                 return str_format("Push a commit that mends it, or 'skerry rollout retry %s' to try the same "
                                   "again; 'skerry events --rollout %s' tells the whole story.",

@@ -81,12 +81,27 @@ int label_change_apply(const struct label_change *change, const struct pairs *to
 }
 
 int body_reason(const json_t *body, bool with_rollback, struct reason_body *ret, struct err **err) {
-        struct reason_body b = {NULL, false};
+        struct reason_body b = {0};
         int r = with_rollback ? ONLY(body, err, "reason", "rollback") : ONLY(body, err, "reason");
         if (r >= 0)
                 r = body_why(body, &b.reason, err);
         if (r >= 0 && with_rollback)
                 r = json_read_optional_bool(body, "rollback", &b.rollback, err);
+        if (r < 0)
+                return r;
+        *ret = b;
+        return 0;
+}
+
+int body_rollout_command(const json_t *body, const char *verb, struct reason_body *ret, struct err **err) {
+        struct reason_body b = {0};
+        if (!str_eq(verb, "approve") && !str_eq(verb, "promote"))
+                return body_reason(body, str_eq(verb, "abort"), ret, err);
+        int r = ONLY(body, err, "reason", "wave");
+        if (r >= 0)
+                r = body_why(body, &b.reason, err);
+        if (r >= 0)
+                r = json_read_optional_string(body, "wave", &b.wave, err);
         if (r < 0)
                 return r;
         *ret = b;

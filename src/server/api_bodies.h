@@ -21,8 +21,11 @@ int label_change_apply(const struct label_change *change, const struct pairs *to
 struct reason_body { /* borrowed */
         const char *reason;
         bool rollback;
+        const char *wave;
 };
 int body_reason(const json_t *body, bool with_rollback, struct reason_body *ret, struct err **err);
+/* What a person says of a rollout: "reason", with abort "rollback", with approve and promote "wave". */
+int body_rollout_command(const json_t *body, const char *verb, struct reason_body *ret, struct err **err);
 
 int body_notify(const json_t *body, bool *ret_wait, struct err **err);
 

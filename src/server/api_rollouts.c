@@ -73,12 +73,14 @@ void api_rollouts_get(struct http_exchange *x, void *arg) {
 }
 
 static void record(struct control *c, const struct http_exchange *x, const struct rollout_record *r,
-                   const char *verb, const struct reason_body *why) {
+                   const char *verb, const char *wave, const struct reason_body *why) {
         _cleanup_(x_freep) char *act = must(str_format("rollout.%s", verb));
         json_t *detail = json_object_new();
         json_put(detail, "fleet", json_text(rollouts_fleet(r)));
         if (str_eq(verb, "abort"))
                 json_put(detail, "rollback", json_boolean(why->rollback));
+        if (wave)
+                json_put(detail, "wave", json_text(wave));
         api_record(c, x,
                    &(struct audit_act){.act = act,
                                        .kind = "Rollout",
@@ -97,20 +99,26 @@ static void command(struct http_exchange *x, const char *text, size_t len, void 
         json_t *body = r ? api_read_optional_object(x, text, len) : NULL;
         if (!body)
                 return;
-        int k = body_reason(body, str_eq(verb, "abort"), &why, &err);
+        int k = body_rollout_command(body, verb, &why, &err);
         if (k < 0)
                 api_answer_error(x, k, err);
         else if (api_may_act(c, x, why.reason)) {
+                /* Before the act, which may move on to the next wave. */
+                char *wave = str_eq(verb, "approve") || str_eq(verb, "promote") ? copy_text(rollouts_wave(r))
+                                                                                : NULL;
                 k = rollouts_command(c, r,
                                      &(struct rollout_command){.verb = verb,
                                                                .reason = why.reason,
                                                                .rollback = why.rollback,
+                                                               .wave = why.wave,
                                                                .actor = api_actor(c, x)},
                                      &err);
-                if (k < 0)
+                if (k < 0) {
+                        free(wave);
                         http_respond_error(x, 409, "conflict", err_message(err));
-                else {
-                        record(c, x, r, verb, &why);
+                } else {
+                        record(c, x, r, verb, wave, &why);
+                        free(wave);
                         api_answer_after(c, x, 200, rollouts_one_json(r, NULL));
                 }
         }

@@ -30,6 +30,9 @@ const struct http_route api_routes[] = {
         {"POST", AT("/rollouts/:id/resume"), api_rollouts_command, "resume"},
         {"POST", AT("/rollouts/:id/abort"), api_rollouts_command, "abort"},
         {"POST", AT("/rollouts/:id/retry"), api_rollouts_command, "retry"},
+        {"POST", AT("/rollouts/:id/approve"), api_rollouts_command, "approve"},
+        {"POST", AT("/rollouts/:id/promote"), api_rollouts_command, "promote"},
+        {"POST", AT("/rollouts/:id/emergency"), api_rollouts_command, "emergency"},
 
         {"GET", AT("/revisions"), api_revisions_list, NULL},
         {"GET", AT("/revisions/:digest"), api_revisions_get, NULL},

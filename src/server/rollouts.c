@@ -51,6 +51,9 @@ struct rollout_record *rollouts_active(const struct control *c, const char *flee
 const char *rollouts_id(const struct rollout_record *r) {
         return r->id;
 }
+const char *rollouts_wave(const struct rollout_record *r) {
+        return r->rollout && r->rollout->n_waves > 0 ? r->rollout->waves[r->rollout->wave].name : NULL;
+}
 const char *rollouts_fleet(const struct rollout_record *r) {
         return r->fleet;
 }
@@ -202,8 +205,13 @@ static const char *event_type(const struct rollout *r, const struct before *b,
                 [ROLLOUT_ROLLED_BACK] = "RolloutRolledBack",
                 [ROLLOUT_SUPERSEDED] = "RolloutSuperseded",
         };
-        if (cause == ROLLOUT_EVENT_RETRY)
-                return "RolloutRetried";
+        switch (cause) {
+        case ROLLOUT_EVENT_RETRY: return "RolloutRetried";
+        case ROLLOUT_EVENT_APPROVE: return "RolloutApproved";
+        case ROLLOUT_EVENT_PROMOTE: return "RolloutPromoted";
+        case ROLLOUT_EVENT_EMERGENCY: return "RolloutEmergency";
+        default: break;
+        }
         if (r->paused != b->paused)
                 return r->paused ? "RolloutPaused" : "RolloutResumed";
         if (r->phase != b->phase && !(r->phase == ROLLOUT_PROGRESSING && b->phase != ROLLOUT_PENDING))
@@ -448,23 +456,28 @@ int rollouts_command(struct control *c, struct rollout_record *r, const struct r
                 const char *verb;
                 enum rollout_event_type type;
         } verbs[] = {
-                {"pause", ROLLOUT_EVENT_PAUSE},
-                {"resume", ROLLOUT_EVENT_RESUME},
-                {"abort", ROLLOUT_EVENT_ABORT},
-                {"retry", ROLLOUT_EVENT_RETRY},
+                {"pause", ROLLOUT_EVENT_PAUSE},         {"resume", ROLLOUT_EVENT_RESUME},
+                {"abort", ROLLOUT_EVENT_ABORT},         {"retry", ROLLOUT_EVENT_RETRY},
+                {"approve", ROLLOUT_EVENT_APPROVE},     {"promote", ROLLOUT_EVENT_PROMOTE},
+                {"emergency", ROLLOUT_EVENT_EMERGENCY},
         };
         struct fleet *f = fleets_find(c, r->fleet);
         if (!f || !r->rollout || rollouts_latest(c, r->fleet) != r)
                 return err_set(err, EINVAL,
                                "cannot %s: rollout %s is history, a newer one has taken its place",
                                command->verb, r->id);
-        struct rollout_event event = {.reason = command->reason, .rollback = command->rollback};
+        struct rollout_event event = {.reason = command->reason,
+                                      .rollback = command->rollback,
+                                      .by = command->actor,
+                                      .wave = command->wave};
         size_t i = 0;
         while (i < ARRAY_SIZE(verbs) && !str_eq(verbs[i].verb, command->verb))
                 i++;
         if (i == ARRAY_SIZE(verbs))
-                return err_set(err, EINVAL, "a rollout can pause, resume, abort or retry, not %s",
-                               command->verb);
+                return err_set(
+                        err, EINVAL,
+                        "a rollout can pause, resume, abort, retry, approve, promote or emergency, not %s",
+                        command->verb);
         event.type = verbs[i].type;
         bool was_final = !record_is_active(r);
         if (event.type == ROLLOUT_EVENT_RETRY && was_final &&

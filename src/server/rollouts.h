@@ -22,6 +22,7 @@ struct rollout_record *rollouts_active(const struct control *c, const char *flee
 struct rollout_record *rollouts_latest(const struct control *c, const char *fleet); /* NULL: none */
 const char *rollouts_id(const struct rollout_record *r);
 const char *rollouts_fleet(const struct rollout_record *r);
+const char *rollouts_wave(const struct rollout_record *r); /* the current one; NULL: not known any more */
 const struct target *rollouts_target(const struct rollout_record *r);
 bool rollouts_has_member(const struct rollout_record *r, const char *node);
 int64_t rollouts_deferred(const struct rollout_record *r);
@@ -38,10 +39,11 @@ void rollouts_node_presence(struct control *c, struct node *n);
 void rollouts_node_report(struct control *c, struct node *n);
 void rollouts_node_removed(struct control *c, const char *fleet, struct node *n);
 
-/* A person's word: "pause", "resume", "abort", "retry". -EINVAL with the reason when it makes no sense now.
- */
+/* A person's word: "pause", "resume", "abort", "retry", "approve", "promote", "emergency". -EINVAL with the
+ * reason when it makes no sense now, or is not for this person. */
 struct rollout_command {
         const char *verb, *reason, *actor;
+        const char *wave; /* approve, promote: which one is meant; NULL: the current one */
         bool rollback;
 };
 int rollouts_command(struct control *c, struct rollout_record *r, const struct rollout_command *command,

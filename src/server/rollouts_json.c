@@ -50,7 +50,7 @@ enum rollout_phase rollout_record_phase(const char *state) {
 static void times_show(json_t *j) {
         static const char *const times[] = {"createdAt", "startedAt",  "finishedAt", "soakUntil", "healthyAt",
                                             "passedAt",  "since",      "accepted",   "offered",   "deadline",
-                                            "goneAt",    "acceptedAt", "offeredAt"};
+                                            "goneAt",    "acceptedAt", "offeredAt",  "at"};
         for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
                 const json_t *value = json_object_get(j, times[i]);
                 if (json_is_integer(value))
@@ -105,6 +105,8 @@ static json_t *record_show(const struct rollout_record *r, json_t *state) {
         json_object_del(state, "createdAt");
         times_show(state);
         json_array_foreach (json_object_get(state, "waves"), i, wave)
+                times_show(wave);
+        json_array_foreach (json_object_get(state, "approvals"), i, wave)
                 times_show(wave);
         members_show(state);
         return shape("Rollout", metadata, spec, state);
