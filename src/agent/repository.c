@@ -16,6 +16,7 @@
 
 #define STATE_FORMAT 1
 #define REVISIONS_KEPT 64
+#define FLEETS_KEPT 256 /* a node is in one; more would be a server that plays */
 #define MESSAGE_MAX 512
 /* 2026-11-01T00:00:00Z: no agent of this code ran before. */
 #define WRITTEN_AT_MS INT64_C(1793491200000)
@@ -37,7 +38,7 @@ struct repository {
         bool unsaved;        /* the state on the disk is not this one */
         unsigned damaged;    /* copies of it that had to be mended when it was read */
         char root_given[65]; /* digest of the root that the operator gave; "" for none */
-        json_t *counters, *revisions;
+        json_t *counters, *revisions, *releases;
 
         /* the question under way */
         struct tuf_folder *metadata;
@@ -78,11 +79,12 @@ int repository_trust_from_name(const char *name, enum repository_trust *ret) {
 
 /* What is not on the disk would be forgotten by a restart: until it is, nothing new is accepted (begin()). */
 static int save(struct repository *r, struct err **err) {
-        _cleanup_json_ json_t *j = json_pack(
-                "{s:i, s:s, s:o, s:I, s:O, s:O, s:b}", "format", STATE_FORMAT, "rootGiven", r->root_given,
-                "trust", r->bundle_trust < 0 ? json_null() : json_string(trust_names[r->bundle_trust]),
-                "timeFloor", (json_int_t)r->time_floor, "counters", r->counters, "revisions", r->revisions,
-                "lost", r->lost);
+        _cleanup_json_ json_t *j =
+                json_pack("{s:i, s:s, s:o, s:I, s:O, s:O, s:O, s:b}", "format", STATE_FORMAT, "rootGiven",
+                          r->root_given, "trust",
+                          r->bundle_trust < 0 ? json_null() : json_string(trust_names[r->bundle_trust]),
+                          "timeFloor", (json_int_t)r->time_floor, "counters", r->counters, "revisions",
+                          r->revisions, "releases", r->releases, "lost", r->lost);
         int rc = j ? kept_state_write(r->state_path, j, err) : err_set_errno(err, ENOMEM, "repository");
         r->unsaved = rc < 0;
         if (rc == 0)
@@ -109,6 +111,10 @@ static void read_state(struct repository *r, const json_t *j) {
         if (json_is_array(json_object_get(j, "revisions"))) {
                 json_decref(r->revisions);
                 r->revisions = json_incref(json_object_get(j, "revisions"));
+        }
+        if (json_is_object(json_object_get(j, "releases"))) {
+                json_decref(r->releases);
+                r->releases = json_incref(json_object_get(j, "releases"));
         }
         r->lost = json_is_true(json_object_get(j, "lost"));
 }
@@ -203,8 +209,9 @@ int repository_new(const struct repository_options *o, struct repository **ret, 
         r->platform = str_dup(o->platform);
         r->counters = json_object();
         r->revisions = json_array();
+        r->releases = json_object();
         _cleanup_(x_freep) char *root_path = r->folder ? path_join(r->folder, "root.json") : NULL;
-        if (!r->state_path || !r->platform || !r->counters || !r->revisions || !root_path)
+        if (!r->state_path || !r->platform || !r->counters || !r->revisions || !r->releases || !root_path)
                 return err_set_errno(err, ENOMEM, "repository");
         if (o->trust) {
                 if (repository_trust_from_name(o->trust, &trust) < 0)
@@ -238,6 +245,7 @@ struct repository *repository_free(struct repository *r) {
         repository_cancel(r);
         json_decref(r->counters);
         json_decref(r->revisions);
+        json_decref(r->releases);
         free(r->folder);
         free(r->state_path);
         free(r->platform);
@@ -288,13 +296,31 @@ static msec_t now_ms(const struct repository *r) {
 
 /* ---- what was vouched for before */
 
-static bool knows_revision(const struct repository *r, const char *sha256) {
+/* Entries are {"sha256","fleet","counter"}; a text is one of before releases were counted. */
+static size_t find_revision(const struct repository *r, const char *sha256) {
         const json_t *item;
         size_t i;
         json_array_foreach (r->revisions, i, item)
-                if (str_eq(json_string_value(item), sha256))
-                        return true;
-        return false;
+                if (str_eq(json_string_value(json_is_object(item) ? json_object_get(item, "sha256") : item),
+                           sha256))
+                        return i;
+        return SIZE_MAX;
+}
+
+static int64_t release_number(const struct repository *r, const char *fleet, const char *key) {
+        return json_integer_value(json_object_get(json_object_get(r->releases, fleet), key));
+}
+
+/* The lowest release of a fleet that is still taken. */
+static int64_t release_floor(const struct repository *r, const char *fleet) {
+        return MAX(release_number(r, fleet, "highest") - REPOSITORY_RELEASES_BACK,
+                   release_number(r, fleet, "lowest"));
+}
+
+static bool knows_revision(const struct repository *r, const char *sha256, const char *fleet) {
+        size_t i = find_revision(r, sha256);
+        return i != SIZE_MAX && json_integer_value(json_object_get(json_array_get(r->revisions, i),
+                                                                   "counter")) >= release_floor(r, fleet);
 }
 
 static bool same_platform(const char *a, const char *b) {
@@ -324,7 +350,7 @@ bool repository_knows(const struct repository *r, const struct repository_questi
         json_array_foreach (q->artifacts, i, item)
                 if (assigned_artifact_read(item, &a, NULL) < 0 || !is_described(r, &a))
                         return false;
-        return repository_trust(r) == REPOSITORY_TRUST_SERVER || knows_revision(r, q->revision);
+        return repository_trust(r) == REPOSITORY_TRUST_SERVER || knows_revision(r, q->revision, q->fleet);
 }
 
 /* ---- asking */
@@ -494,22 +520,55 @@ static int compare(const struct repository *r, const struct assigned_artifact *a
         return rc < 0 ? rc : artifact_store_describe(r->artifacts, a->target, image, err);
 }
 
-static int remember_revision(struct repository *r, struct err **err) {
-        if (knows_revision(r, r->revision))
-                return 0;
-        if (json_array_size(r->revisions) >= REVISIONS_KEPT)
+static int remember_release(struct repository *r, int64_t counter, int64_t lowest, struct err **err) {
+        json_t *entry = json_pack("{s:s, s:s, s:I}", "sha256", r->revision, "fleet", r->fleet, "counter",
+                                  (json_int_t)counter);
+        json_t *numbers = json_pack("{s:I, s:I}", "highest",
+                                    (json_int_t)MAX(counter, release_number(r, r->fleet, "highest")),
+                                    "lowest", (json_int_t)MAX(lowest, release_number(r, r->fleet, "lowest")));
+        size_t at = find_revision(r, r->revision);
+        if (at != SIZE_MAX)
+                (void)json_array_remove(r->revisions, at);
+        else if (json_array_size(r->revisions) >= REVISIONS_KEPT)
                 (void)json_array_remove(r->revisions, 0);
-        (void)json_array_append_new(r->revisions, json_string(r->revision));
+        (void)json_array_append_new(r->revisions, entry);
+        if (json_object_get(r->releases, r->fleet) || json_object_size(r->releases) < FLEETS_KEPT)
+                (void)json_object_set_new(r->releases, r->fleet, numbers);
+        else
+                json_decref(numbers);
         r->lost = false; /* a release key signs here, as was assumed */
         return save(r, err);
 }
 
+/* The release's counter, and the one below which none is to be taken from then on. */
+static int read_release(const struct tuf_target *t, int64_t *ret_counter, int64_t *ret_lowest,
+                        struct err **err) {
+        const json_t *about = json_object_get(t->custom, "skerry");
+        int r = json_read_optional_int(about, "releaseCounter", ret_counter, err);
+        if (r >= 0)
+                r = json_read_optional_int(about, "lowestCounter", ret_lowest, err);
+        if (r >= 0 && (*ret_counter < 0 || *ret_lowest < 0 || *ret_lowest > *ret_counter))
+                r = err_set(err, EINVAL, "its counters are %" PRId64 " and %" PRId64, *ret_counter,
+                            *ret_lowest);
+        return r;
+}
+
 static int compare_revision(struct repository *r, const struct tuf_target *t, struct err **err) {
+        int64_t counter = 0, lowest = 0, floor = release_floor(r, r->fleet);
         if (!str_eq(t->sha256, r->revision) || (r->revision_length >= 0 && t->length != r->revision_length))
                 return err_set(err, EPERM,
                                "revision %.12s: role %s lists %.12s (%" PRId64 " bytes) under its name",
                                r->revision, t->role, t->sha256, t->length);
-        return remember_revision(r, err);
+        if (read_release(t, &counter, &lowest, err) < 0)
+                return err_set(err, EPERM, "revision %.12s: role %s lists it in a way that is not understood",
+                               r->revision, t->role);
+        if (counter < floor)
+                return err_set(err, EPERM,
+                               "revision %.12s is release %" PRId64 " of fleet %s, and this node, which has "
+                               "taken release %" PRId64 ", takes none below %" PRId64
+                               ": to go back, run skerry release --again on the commit that made it",
+                               r->revision, counter, r->fleet, release_number(r, r->fleet, "highest"), floor);
+        return remember_release(r, counter, lowest, err);
 }
 
 /* Begins the search for what comes next; false: there is nothing left. */
@@ -521,7 +580,8 @@ static bool search_next(struct repository *r) {
                 return true;
         }
         if (r->at == json_array_size(r->wanted) && r->revision &&
-            repository_trust(r) == REPOSITORY_TRUST_RELEASE_KEY && !knows_revision(r, r->revision)) {
+            repository_trust(r) == REPOSITORY_TRUST_RELEASE_KEY &&
+            !knows_revision(r, r->revision, r->fleet)) {
                 _cleanup_(x_freep) char *target = str_format("revisions/%s/%s.json", r->fleet, r->revision);
                 if (!target)
                         return false;

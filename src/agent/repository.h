@@ -4,7 +4,8 @@
  *
  * Kept in <state>/repository/: trusted metadata, and `state.json` (twice: agent/kept_state.h):
  *   {"format":1,"rootGiven":SHA-256|"","trust":"server"|"release-key"|null,"timeFloor":Unix
- * ms,"counters":{name: highest}, "revisions":[sha256 that the repository vouched for],"lost":false}
+ * ms,"counters":{name: highest}, "revisions":[{"sha256","fleet","counter"} that the
+ * repository vouched for],"releases":{fleet:{"highest","lowest"}},"lost":false}
  *
  * State that is lost (both copies damaged, or gone beside metadata) is never taken for a first start: then
  * `release-key` is assumed, until a revision was signed by one or the operator says --trust; counters are at
@@ -27,12 +28,20 @@
  * Counters. `releaseCounter` is never lower than the highest that was confirmed healthy for the name, except
  * for what the node still holds as running or previous: going back to that is what a fleet's automatic
  * rollback does, and needs no new bytes. Anything older has to be published again (`skerry artifact yank`).
- * A yanked target is not taken unless it is held. */
+ * A yanked target is not taken unless it is held.
+ *
+ * Releases. With `release-key` a revision is refused whose release counter is more than
+ * REPOSITORY_RELEASES_BACK below the highest that was taken for its fleet: so far back an automatic rollback
+ * may go, over commits that superseded each other, since nobody signs anything for it. A release may be
+ * signed as one with no way back ("lowestCounter"): then nothing below that is taken any more. To go back
+ * further the old revision is released again, under a new counter. */
 #pragma once
 
 #include "agent/artifact_store.h"
 #include "agent/assigned_artifact.h"
 #include "agent/download.h"
+
+#define REPOSITORY_RELEASES_BACK 3
 
 struct repository;
 

@@ -14,7 +14,7 @@
 struct settings {
         struct repo_globals repo;
         char *role, **sign_with, **fleets, *output;
-        bool dry_run, no_publish;
+        bool again, no_way_back, dry_run, no_publish;
 };
 
 static const struct option_spec options[] = {
@@ -26,6 +26,10 @@ static const struct option_spec options[] = {
          "Sign with this key of the repository; may be given again (default: all that are at hand)"},
         {"role", 0, OPTION_STRING, offsetof(struct settings, role), "ROLE", NULL,
          "The role that vouches for revisions (default: revisions where it is delegated, else targets)"},
+        {"again", 0, OPTION_BOOL, offsetof(struct settings, again), NULL, NULL,
+         "Release what was released before, and is not the newest, anew: the only way back to it"},
+        {"no-way-back", 0, OPTION_BOOL, offsetof(struct settings, no_way_back), NULL, NULL,
+         "Nodes that took it take no earlier release any more, not even in an automatic rollback"},
         {"no-publish", 0, OPTION_BOOL, offsetof(struct settings, no_publish), NULL, NULL,
          "Sign it only; 'skerry repo publish' makes it public"},
         {"dry-run", 0, OPTION_BOOL, offsetof(struct settings, dry_run), NULL, NULL,
@@ -107,7 +111,7 @@ static int choose_role(struct tuf_publisher *p, const char *wanted, const char *
 
 struct release {
         const struct fleet_spec *fleet;
-        int64_t counter;
+        int64_t counter, newest;
         bool is_new;
 };
 
@@ -152,19 +156,25 @@ static int choose_releases(const struct settings *s, const struct fleet_model *m
                         continue;
                 bool there =
                         catalog_has_revision(catalog, f->name, f->revision->digest, (int64_t)f->revision_len);
-                list[n++] = (struct release){f, catalog_release_counter(catalog, f->name) + !there, !there};
+                int64_t newest = catalog_release_counter(catalog, f->name),
+                        counter = catalog_revision_counter(catalog, f->name, f->revision->digest);
+                bool is_new = !there || (s->again && counter < newest);
+                list[n++] = (struct release){f, is_new ? newest + 1 : counter, newest, is_new};
         }
         *ret = TAKE_PTR(list);
         *ret_n = n;
         return 0;
 }
 
-static int stage(struct tuf_publisher *p, const char *role, const struct release *r, struct err **err) {
+static int stage(struct tuf_publisher *p, const char *role, const struct release *r, bool no_way_back,
+                 struct err **err) {
         _cleanup_(x_freep) char *path =
                 str_format("revisions/%s/%s.json", r->fleet->name, r->fleet->revision->digest);
         json_t *custom = json_pack("{s:{s:s, s:s, s:I}}", "skerry", "kind", "revision", "fleet",
                                    r->fleet->name, "releaseCounter", (json_int_t)r->counter);
-        if (!path || !custom) {
+        if (!path || !custom ||
+            (no_way_back && json_object_set_new(json_object_get(custom, "skerry"), "lowestCounter",
+                                                json_integer(r->counter)) < 0)) {
                 json_decref(custom);
                 return err_set_errno(err, ENOMEM, "release");
         }
@@ -228,10 +238,16 @@ static int print_result(const struct settings *s, const struct release *list, si
                 return j ? print_json(j, output) : EXIT_FAILURE;
         }
         _cleanup_(buf_done) struct buf out = BUF_INIT;
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
                 buf_printf(&out, "fleet %s: revision %.12s, release %lld: %s\n", list[i].fleet->name,
                            list[i].fleet->revision->digest, (long long)list[i].counter,
                            state_of(s, &list[i], o));
+                if (list[i].counter < list[i].newest)
+                        buf_printf(&out,
+                                   "Release %lld came after it, so nodes may refuse it; --again releases it "
+                                   "as number %lld.\n",
+                                   (long long)list[i].newest, (long long)list[i].newest + 1);
+        }
         if (n == 0)
                 buf_puts(&out, "There is no fleet to release.\n");
         if (o->missing)
@@ -264,7 +280,7 @@ static int release(const struct settings *s, const char *dir, int *ret_code, str
         for (size_t i = 0; i < n && r == 0; i++) {
                 outcome.n_new += list[i].is_new;
                 if (list[i].is_new && !s->dry_run)
-                        r = stage(p, outcome.role, &list[i], err);
+                        r = stage(p, outcome.role, &list[i], s->no_way_back, err);
         }
         if (r == 0 && !s->dry_run && (outcome.n_new > 0 || outcome.was_staged))
                 r = sign_and_publish(s, p, &outcome, err);
@@ -293,6 +309,10 @@ const struct command_spec release_command = {
                 "take no other. The release counter of each fleet rises. What was released before stays as "
                 "it "
                 "is, so the command may run on every commit.\n"
+                "\n"
+                "Nodes go back by three releases at most, which is what an automatic rollback may need, and "
+                "never behind one that was made with --no-way-back. To return to an older commit run the "
+                "command on it with --again.\n"
                 "\n"
                 "Where the role needs the signatures of several people, each runs it on the same commit with "
                 "their "

@@ -242,17 +242,23 @@ bool catalog_is_yanked(const struct catalog *c, const char *name, const char *ve
         return yanked;
 }
 
-bool catalog_has_revision(const struct catalog *c, const char *fleet, const char *sha256, int64_t length) {
+static const struct released *find_released(const struct catalog *c, const char *fleet, const char *sha256) {
         struct released key = {.fleet = (char *)fleet};
-        const struct released *found;
 
-        if (!c || strlen(sha256) != 64)
-                return false;
+        if (!c || c->n_revisions == 0 || strlen(sha256) != 64)
+                return NULL;
         memcpy(key.sha256, sha256, sizeof key.sha256);
-        found = c->n_revisions
-                        ? bsearch(&key, c->revisions, c->n_revisions, sizeof *c->revisions, compare_revisions)
-                        : NULL;
+        return bsearch(&key, c->revisions, c->n_revisions, sizeof *c->revisions, compare_revisions);
+}
+
+bool catalog_has_revision(const struct catalog *c, const char *fleet, const char *sha256, int64_t length) {
+        const struct released *found = find_released(c, fleet, sha256);
         return found && found->length == length;
+}
+
+int64_t catalog_revision_counter(const struct catalog *c, const char *fleet, const char *sha256) {
+        const struct released *found = find_released(c, fleet, sha256);
+        return found ? found->counter : 0;
 }
 
 int64_t catalog_release_counter(const struct catalog *c, const char *fleet) {

@@ -40,6 +40,8 @@ bool catalog_is_yanked(const struct catalog *c, const char *name, const char *ve
 
 /* Was this revision released: is it listed with this digest and length? */
 bool catalog_has_revision(const struct catalog *c, const char *fleet, const char *sha256, int64_t length);
+/* Its release's counter; 0: it was not. */
+int64_t catalog_revision_counter(const struct catalog *c, const char *fleet, const char *sha256);
 /* The highest counter of a fleet's releases; 0: none. */
 int64_t catalog_release_counter(const struct catalog *c, const char *fleet);
 

@@ -14,6 +14,7 @@
 #include "server/sources.h"
 
 #define CATALOG_FILE_MAX ((size_t)512 << 20)
+#define RELEASES_BACK 3 /* as nodes have it: REPOSITORY_RELEASES_BACK */
 
 struct director {
         struct control *control;
@@ -132,6 +133,20 @@ bool director_may_give(const struct control *c, const char *fleet, const char *r
                 str_format("revision %.12s of fleet %s waits for a release: run skerry release where the "
                            "release key is, on the commit that made it",
                            revision, fleet));
+        return false;
+}
+
+bool director_may_turn_to(const struct control *c, const char *fleet, const char *revision,
+                          const char *running, char **ret_why) {
+        const struct catalog *catalog = director_catalog(c);
+        int64_t counter = catalog_revision_counter(catalog, fleet, revision),
+                now = catalog_revision_counter(catalog, fleet, running);
+        if (!director_wants_releases(c) || counter >= now - RELEASES_BACK)
+                return true;
+        *ret_why = must(str_format(
+                "revision %.12s of fleet %s is release %lld, and %lld runs: nodes do not go back so far by a "
+                "server's word; run skerry release --again on the commit that made it",
+                revision, fleet, (long long)counter, (long long)now));
         return false;
 }
 

@@ -42,6 +42,9 @@ int director_choose(struct control *c, const struct node *n, const struct revisi
  * it waits for, malloc'ed. */
 bool director_may_give(const struct control *c, const char *fleet, const char *revision, int64_t length,
                        char **ret_why);
+/* The same, of a new target for a fleet that runs another: nodes do not go back far (agent/repository.h). */
+bool director_may_turn_to(const struct control *c, const char *fleet, const char *revision,
+                          const char *running, char **ret_why);
 bool director_wants_releases(const struct control *c);
 
 /* {"location","trust","versions":{},"timestampExpiresAt","checkedAt","changedAt","artifacts","error"}; NULL

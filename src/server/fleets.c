@@ -330,7 +330,9 @@ static void fleet_advance(struct control *c, struct fleet *f, bool is_new) {
                 fleet_wait(c, f, NULL); /* it failed, or is under way already */
                 return;
         }
-        if (!director_may_give(c, f->name, f->desired.revision, f->desired.length, &why)) {
+        if (!director_may_give(c, f->name, f->desired.revision, f->desired.length, &why) ||
+            (target_is_set(&f->stable) &&
+             !director_may_turn_to(c, f->name, f->desired.revision, f->stable.revision, &why))) {
                 fleet_wait(c, f, why); /* what runs, or rolls out, goes on */
                 return;
         }

@@ -291,6 +291,62 @@ def test_one_of_two_release_keys_releases_nothing(street):
     lab.wait("the node to show it", lambda: shown(lab.agent) == "one")
 
 
+PLAIN = """\
+apiVersion: skerry/v1alpha1
+kind: Fleet
+metadata: {name: edge}
+spec:
+  selector: {matchLabels: {fleet: edge}}
+  template: {files: [{path: /etc/edge.conf, content: "CONTENT"}]}
+"""
+
+
+@pytest.mark.parametrize("street", ["release-key"], indirect=True)
+def test_the_server_cannot_bring_an_old_release_back(street):
+    """What was released, and then superseded, stays released: nodes count."""
+    lab = street
+    conf = lab.agent.sysroot / "etc/edge.conf"
+
+    def write(text):
+        lab.fleet_files.write("fleet.yaml", PLAIN.replace("CONTENT", text))
+        change = lab.fleet_files.commit(text)
+        lab.notify()
+        return change
+
+    def release(*options):
+        said = lab.repo.release(lab.fleet_files.tree, *options).stdout
+        announce(lab)
+        return said
+
+    for text in ("one", "two", "three", "four", "five"):
+        change = write(text)
+        assert ": released" in release()
+        lab.wait_rollout(change)
+        lab.wait("the node to show it", lambda text=text: conf.read_text() == text)
+    # An honest server knows what its nodes would say.
+    write("one")
+    assert "Release 5 came after it" in release()
+    lab.wait("the fleet to wait for a new release", lambda: "skerry release --again" in waits_for(lab))
+    # One that turned does not ask: it is started with the trust that lets it do as it likes.
+    lab.server.stop()
+    lab.server = None
+    lab.start_server("--repository", lab.repo.folder, "--trust", "server")
+    lab.wait("the node to refuse it", lambda: "is release 1 of fleet edge" in message(lab, "n"))
+    assert conf.read_text() == "five"
+    lab.agent.kill()
+    lab.agent.start()
+    lab.wait("the node to refuse it still", lambda: lab.node("n")["status"]["connected"] and
+             "is release 1 of fleet edge" in message(lab, "n"))
+    assert conf.read_text() == "five"
+    # Whoever holds the release key may say otherwise.
+    assert "release 6: released" in release("--again", "--no-way-back")
+    lab.wait("the node to take it", lambda: conf.read_text() == "one")
+    # And then there is no way back, not even by one.
+    write("five")
+    lab.wait("the node to refuse what it had", lambda: "takes none below 6" in message(lab, "n"))
+    assert conf.read_text() == "one"
+
+
 @pytest.mark.long
 def test_a_frozen_repository_is_noticed_and_what_runs_goes_on(street, run_all):
     if not run_all:

@@ -294,6 +294,71 @@ static void test_release_key(void **state) {
         assert_true(repository_knows(n->r, &q));
 }
 
+/* Releases revision "revision-<i>" of fleet shops. */
+static void release(struct node *n, int i, int64_t counter, int64_t lowest) {
+        char text[32], digest[SHA256_HEX_SIZE];
+        (void)snprintf(text, sizeof(text), "revision-%d", i);
+        sha256_hex(text, strlen(text), digest);
+        _cleanup_(x_freep) char *target = str_format("revisions/shops/%s.json", digest);
+        json_t *custom = json_pack("{s:{s:s, s:s, s:I}}", "skerry", "kind", "revision", "fleet", "shops",
+                                   "releaseCounter", (json_int_t)counter);
+        if (lowest)
+                json_object_set_new(json_object_get(custom, "skerry"), "lowestCounter", json_integer(lowest));
+        OK(tuf_publisher_add_target_bytes(n->publisher, target, text, strlen(text), custom, NULL, err));
+}
+
+/* As a delivery does: what is known needs no asking. */
+static int take_release(struct node *n, int i) {
+        char text[32], digest[SHA256_HEX_SIZE];
+        struct err *err = NULL;
+        (void)snprintf(text, sizeof(text), "revision-%d", i);
+        sha256_hex(text, strlen(text), digest);
+        struct repository_question q = {.revision = digest, .revision_length = -1, .fleet = "shops"};
+        if (repository_knows(n->r, &q))
+                return 0;
+        n->done = false;
+        if (repository_ask(n->r, &q, on_done, n, &err) < 0)
+                fail_msg("%s", err_message(err));
+        fixture_run(n->f, is_done, n);
+        return n->error;
+}
+
+static void test_releases_go_back_a_little_and_never_far(void **state) {
+        struct node *n = *state;
+        open_repository(n, "release-key", true);
+        for (int i = 1; i <= 6; i++)
+                release(n, i, i, 0);
+        publish(n);
+        for (int i = 1; i <= 5; i++)
+                assert_int_equal(take_release(n, i), 0);
+        /* A rollback, over some that superseded each other, goes back; even step by step not beyond. */
+        for (int i = 4; i >= 5 - REPOSITORY_RELEASES_BACK; i--)
+                assert_int_equal(take_release(n, i), 0);
+        assert_int_equal(take_release(n, 1), -EPERM);
+        expect_words(n, "release 1 of fleet shops");
+        expect_words(n, "none below 2");
+        expect_words(n, "skerry release --again");
+        /* Also after a restart. */
+        open_repository(n, "release-key", true);
+        assert_int_equal(take_release(n, 1), -EPERM);
+        assert_int_equal(take_release(n, 2), 0);
+        /* Released anew it is the newest. */
+        release(n, 1, 7, 0);
+        publish(n);
+        assert_int_equal(take_release(n, 1), 0);
+        assert_int_equal(take_release(n, 4), 0);
+        assert_int_equal(take_release(n, 3), -EPERM);
+        /* One without a way back. */
+        release(n, 8, 8, 8);
+        publish(n);
+        assert_int_equal(take_release(n, 8), 0);
+        assert_int_equal(take_release(n, 1), -EPERM);
+        assert_int_equal(take_release(n, 5), -EPERM);
+        open_repository(n, "release-key", true);
+        assert_int_equal(take_release(n, 1), -EPERM);
+        assert_int_equal(take_release(n, 8), 0);
+}
+
 static void test_bundle_makes_trust_stricter_never_weaker(void **state) {
         struct node *n = *state;
         _cleanup_(json_decrefp) json_t *strict = json_pack("{s:{}, s:s}", "root", "trust", "release-key"),
@@ -504,6 +569,7 @@ int main(void) {
                 TEST(test_frozen_mirror_is_noticed),
                 TEST(test_clock_that_says_1970),
                 TEST(test_release_key),
+                TEST(test_releases_go_back_a_little_and_never_far),
                 TEST(test_bundle_makes_trust_stricter_never_weaker),
                 TEST(test_root_comes_from_the_bundle_only_while_none_is_trusted),
                 TEST(test_one_damaged_copy_of_the_state_costs_nothing),
