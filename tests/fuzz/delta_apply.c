@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A delta from anybody: applied to a small seed, nothing but an error or the target it names comes of it. The
  * head is made to fit, so that what follows it is reached. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include "base/encode.h"
 #include "repo/delta/apply.h"
@@ -31,23 +33,43 @@ static int make_seed(void) {
         return memory_file(bytes, sizeof(bytes));
 }
 
-/* Input: 2 bytes each: length of target, raw bytes, tables; then program, tables and raw bytes. */
+/* A column as it stands in a delta: wrapped up as zstd would, so that what a fuzzer changes is what it says.
+ */
+static int append_column(int fd, bool wrap, const uint8_t *p, size_t n, int64_t *ret_length) {
+        uint8_t packed[ZSTD_COMPRESSBOUND(65535)];
+        if (wrap && n > 0) {
+                n = ZSTD_compress(packed, sizeof(packed), p, n, 1);
+                if (ZSTD_isError(n))
+                        abort();
+                p = packed;
+        }
+        *ret_length = (int64_t)n;
+        return n == 0 || write(fd, p, n) == (ssize_t)n ? 0 : -EIO;
+}
+
+#define INPUT_HEAD (3 + 2 * DELTA_COLUMNS)
+
+/* Input: 1: columns are plain, else compressed already; 2 bytes each: length of target, lengths of columns;
+ * then these. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        if (size < 6)
+        if (size < INPUT_HEAD)
                 return 0;
-        size_t body = size - 6, raw = MIN((size_t)(data[2] | data[3] << 8), body),
-               tables = MIN((size_t)(data[4] | data[5] << 8), body - raw);
-        struct delta_head head = {.seed_length = SEED_LENGTH,
-                                  .target_length = data[0] | data[1] << 8,
-                                  .program_length = (int64_t)(body - raw - tables),
-                                  .tables_length = (int64_t)tables,
-                                  .raw_length = (int64_t)raw};
+        struct delta_head head = {.seed_length = SEED_LENGTH, .target_length = data[1] | data[2] << 8};
         uint8_t bytes[DELTA_HEAD_SIZE];
         char hex[SHA256_HEX_SIZE];
-        delta_head_encode(&head, bytes);
-        _cleanup_(x_closep) int delta = memory_file(bytes, sizeof(bytes));
+        _cleanup_(x_closep) int delta = memory_file(NULL, 0);
         _cleanup_(x_closep) int seed = make_seed();
-        if (delta < 0 || seed < 0 || (body > 0 && write(delta, data + 6, body) != (ssize_t)body))
+        if (delta < 0 || seed < 0 || lseek(delta, DELTA_HEAD_SIZE, SEEK_SET) < 0)
+                return 0;
+        const uint8_t *at = data + INPUT_HEAD, *end = data + size;
+        for (unsigned i = 0; i < DELTA_COLUMNS; i++) {
+                size_t n = MIN((size_t)(data[3 + 2 * i] | data[4 + 2 * i] << 8), (size_t)(end - at));
+                if (append_column(delta, data[0] & 1 && i != DELTA_RAW, at, n, &head.lengths[i]) < 0)
+                        return 0;
+                at += n;
+        }
+        delta_head_encode(&head, bytes);
+        if (pwrite(delta, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
                 return 0;
         hex_encode(head.target_sha256, SHA256_SIZE, hex);
         const struct delta_apply_options o = {.delta_fd = delta,

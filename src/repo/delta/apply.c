@@ -12,7 +12,7 @@
 #include "repo/delta/coder_program.h"
 #include "repo/delta/format.h"
 
-#define WINDOW_SIZE ((size_t)64 << 10) /* of the seed, and of the raw bytes */
+#define WINDOW_SIZE ((size_t)64 << 10) /* of the seed */
 #define WINDOWS 4
 
 struct window {
@@ -26,56 +26,22 @@ struct apply {
         const struct delta_apply_options *o;
         struct delta_head head;
         struct delta_target *target;
-        int64_t program_at, raw_at, delta_end; /* read positions in the delta */
-        int64_t tables_at;                     /* by the thread that decodes tables */
-        struct window raw, windows[WINDOWS];
+        struct window windows[WINDOWS];
         uint64_t clock;
         int64_t reported;
         int target_failed; /* what the target said */
 };
 
-static ssize_t read_program(void *arg, uint8_t *p, size_t n) {
+static ssize_t read_column(void *arg, enum delta_column column, int64_t offset, uint8_t *p, size_t n) {
         struct apply *a = arg;
-        n = (size_t)MIN((int64_t)n, DELTA_HEAD_SIZE + a->head.program_length - a->program_at);
-        int r = delta_read_at(a->o->delta_fd, p, n, a->program_at);
+        int64_t begin = DELTA_HEAD_SIZE;
+        for (unsigned i = 0; i < column; i++)
+                begin += a->head.lengths[i];
+        n = (size_t)MIN((int64_t)n, a->head.lengths[column] - offset);
+        int r = delta_read_at(a->o->delta_fd, p, n, begin + offset);
         if (r < 0)
                 return r == -ENODATA ? -EBADMSG : r;
-        a->program_at += (int64_t)n;
         return (ssize_t)n;
-}
-
-static ssize_t read_tables(void *arg, uint8_t *p, size_t n) {
-        struct apply *a = arg;
-        int64_t end = DELTA_HEAD_SIZE + a->head.program_length + a->head.tables_length;
-        n = (size_t)MIN((int64_t)n, end - a->tables_at);
-        int r = delta_read_at(a->o->delta_fd, p, n, a->tables_at);
-        if (r < 0)
-                return r == -ENODATA ? -EBADMSG : r;
-        a->tables_at += (int64_t)n;
-        return (ssize_t)n;
-}
-
-static int read_raw(void *arg, void *p, size_t n) {
-        struct apply *a = arg;
-        if ((int64_t)n > a->delta_end - a->raw_at)
-                return -ENODATA;
-        while (n > 0) {
-                struct window *w = &a->raw;
-                if (a->raw_at >= w->offset + (int64_t)w->n) {
-                        size_t k = (size_t)MIN((int64_t)WINDOW_SIZE, a->delta_end - a->raw_at);
-                        int r = delta_read_at(a->o->delta_fd, w->bytes, k, a->raw_at);
-                        if (r < 0)
-                                return r;
-                        w->offset = a->raw_at;
-                        w->n = k;
-                }
-                size_t at = (size_t)(a->raw_at - w->offset), k = MIN(n, w->n - at);
-                memcpy(p, w->bytes + at, k);
-                p = (uint8_t *)p + k;
-                n -= k;
-                a->raw_at += (int64_t)k;
-        }
-        return 0;
 }
 
 static int fill(struct apply *a, int64_t offset, struct window **ret) {
@@ -161,25 +127,20 @@ int delta_read_header(int delta_fd, struct delta_header *ret, struct err **err) 
 }
 
 static int run_program(struct apply *a, struct err **err) {
-        _cleanup_(x_freep) struct delta_coder *c = malloc(sizeof(*c) * 2);
-        _cleanup_(delta_tables_freep) struct delta_tables *tables = NULL;
+        const struct delta_columns_source source = {a, read_column};
+        _cleanup_(delta_columns_freep) struct delta_columns *c = NULL;
         _cleanup_(delta_program_freep) struct delta_program *p = NULL;
         const struct delta_program_io io = {
                 .arg = a,
                 .read_seed = read_seed,
                 .seed_length = a->head.seed_length,
                 .target_length = a->head.target_length,
-                .read_raw = read_raw,
                 .made = made,
                 .cancel = a->o->cancel,
         };
-        if (!c)
-                return err_set_errno(err, ENOMEM, "apply a delta");
-        delta_coder_init_read(c, read_program, a);
-        delta_coder_init_read(c + 1, read_tables, a);
-        int r = delta_tables_new(c + 1, &tables);
+        int r = delta_columns_new_read(&source, &c);
         if (r == 0)
-                r = delta_program_new(c, tables, &io, &p);
+                r = delta_program_new(c, &io, &p);
         if (r < 0)
                 return err_set_errno(err, -r, "apply a delta");
         r = delta_program_shared(p, NULL, 0, err);
@@ -211,12 +172,6 @@ static int wrong_result(struct apply *a, struct err **err) {
 static int apply_once(struct apply *a, const struct delta_target_options *to, bool *ret_resumed,
                       struct err **err) {
         uint8_t digest[SHA256_SIZE];
-        a->program_at = DELTA_HEAD_SIZE;
-        a->tables_at = DELTA_HEAD_SIZE + a->head.program_length;
-        a->raw_at = a->tables_at + a->head.tables_length;
-        a->delta_end = a->raw_at + a->head.raw_length;
-        a->raw.n = 0;
-        a->raw.offset = 0;
         a->reported = 0;
         a->target_failed = 0;
         int r = delta_target_open(to, &a->target, err);
@@ -251,14 +206,13 @@ static int check_against(const struct apply *a, struct err **err) {
 
 int delta_apply(const struct delta_apply_options *o, struct err **err) {
         struct apply *a = calloc(1, sizeof(*a));
-        uint8_t *memory = malloc(WINDOW_SIZE * (WINDOWS + 1)), head[DELTA_HEAD_SIZE];
+        uint8_t *memory = malloc(WINDOW_SIZE * WINDOWS), head[DELTA_HEAD_SIZE];
         bool resumed = false;
         int r = a && memory ? 0 : err_set_errno(err, ENOMEM, "apply a delta");
         if (r == 0) {
                 a->o = o;
-                a->raw.bytes = memory;
                 for (size_t i = 0; i < WINDOWS; i++)
-                        a->windows[i].bytes = memory + WINDOW_SIZE * (i + 1);
+                        a->windows[i].bytes = memory + WINDOW_SIZE * i;
                 r = read_head(o->delta_fd, head, &a->head, err);
                 if (r == 0)
                         r = check_against(a, err);

@@ -4,9 +4,8 @@
  * node gets operations and bytes out. One thread. */
 #pragma once
 
-#include "repo/delta/coder_content.h"
-#include "repo/delta/coder_packed.h"
-#include "repo/delta/coder_tables.h"
+#include "repo/delta/coder_difference.h"
+#include "repo/delta/coder_file.h"
 #include "repo/delta/format.h"
 #include "repo/delta/predict.h"
 
@@ -22,31 +21,11 @@ enum delta_op_type {
         DELTA_OP_TYPES,
 };
 
-struct delta_extent {
-        int64_t offset, length;
-};
-/* A file of the target that has an old version in the seed. */
-struct delta_program_file {
-        struct delta_extent *extents; /* of the old version, in the seed */
-        uint32_t n_extents;
-        int64_t old_length; /* sum of the extents */
-        int64_t new_length;
-        unsigned predictor; /* DELTA_PREDICT_* */
-        unsigned content;   /* DELTA_CONTENT_*, where the predictor says nothing */
-        struct delta_piece *pieces;
-        uint32_t *by_old;
-        uint32_t n_pieces;
-        struct buf side;
-        struct delta_packed
-                *packed; /* the pieces are of plain bytes then; no predictor. NULL: the file as it is */
-};
-void delta_program_file_done(struct delta_program_file *f);
-
 struct delta_op {
         enum delta_op_type type;
         int64_t length;   /* in the target */
         int64_t seed;     /* COPY, MATCH: offset in the seed */
-        unsigned content; /* MATCH, LITERAL */
+        unsigned content; /* MATCH, LITERAL: encoding, for reports */
         /* FILE, MORE */
         int64_t skip;   /* from the end of what was made of the file last; its parts may stand in any order */
         bool last;      /* nothing more of this file comes */
@@ -66,21 +45,17 @@ struct delta_program_io {
         void *arg;
         int (*read_seed)(void *arg, int64_t offset, void *p, size_t n);
         int64_t seed_length, target_length;
-        const atomic_bool *cancel;                            /* looked at where work is long; may be NULL */
-        int (*read_raw)(void *arg, void *p, size_t n);        /* decoding */
-        int (*write_raw)(void *arg, const void *p, size_t n); /* encoding */
+        const atomic_bool *cancel; /* looked at where work is long; may be NULL */
         int (*read_target)(void *arg, int64_t offset, void *p, size_t n); /* encoding */
         /* decoding: bytes are made, in order; p is NULL for zeros and for COPY */
         int (*made)(void *arg, const struct delta_run *run, const uint8_t *p);
-        /* encoding: what a run cost, in bits; may be NULL */
-        void (*cost)(void *arg, const struct delta_run *run, uint64_t bits);
-        const struct delta_coder *tables_coder; /* counted among the costs, where there is `cost` */
+        /* encoding: what is said from now on is said of this run; may be NULL */
+        void (*kind)(void *arg, const struct delta_run *run);
 };
 
 struct delta_program;
 /* All but io is borrowed. */
-int delta_program_new(struct delta_coder *c, struct delta_tables *tables, const struct delta_program_io *io,
-                      struct delta_program **ret);
+int delta_program_new(struct delta_columns *c, const struct delta_program_io *io, struct delta_program **ret);
 struct delta_program *delta_program_free(struct delta_program *p);
 DEFINE_CLEANUP(struct delta_program, delta_program_free)
 

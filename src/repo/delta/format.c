@@ -4,17 +4,15 @@
 #include <errno.h>
 #include <string.h>
 
-/* magic 8, version 4, zero 4, seed length 8, target length 8, seed SHA-256 32, target SHA-256 32, program
- * length 8, raw length 8, tables length 8, zero 8, SHA-256 of all that 32. Numbers are little endian. */
+/* magic 8, version 4, zero 4, seed length 8, target length 8, seed SHA-256 32, target SHA-256 32, lengths of
+ * columns 8 each, zeros, SHA-256 of all that 32. Numbers are little endian. */
 #define AT_VERSION 8
 #define AT_SEED_LENGTH 16
 #define AT_TARGET_LENGTH 24
 #define AT_SEED_SHA256 32
 #define AT_TARGET_SHA256 64
-#define AT_PROGRAM 96
-#define AT_RAW 104
-#define AT_TABLES 112
-#define AT_CHECK 128
+#define AT_COLUMNS 96
+#define AT_CHECK 224
 
 static void put64(uint8_t *p, uint64_t v) {
         for (int i = 0; i < 8; i++)
@@ -35,9 +33,8 @@ void delta_head_encode(const struct delta_head *h, uint8_t out[DELTA_HEAD_SIZE])
         put64(out + AT_TARGET_LENGTH, (uint64_t)h->target_length);
         memcpy(out + AT_SEED_SHA256, h->seed_sha256, SHA256_SIZE);
         memcpy(out + AT_TARGET_SHA256, h->target_sha256, SHA256_SIZE);
-        put64(out + AT_PROGRAM, (uint64_t)h->program_length);
-        put64(out + AT_RAW, (uint64_t)h->raw_length);
-        put64(out + AT_TABLES, (uint64_t)h->tables_length);
+        for (unsigned i = 0; i < DELTA_COLUMNS; i++)
+                put64(out + AT_COLUMNS + 8 * i, (uint64_t)h->lengths[i]);
         sha256_of(out, AT_CHECK, out + AT_CHECK);
 }
 
@@ -61,12 +58,14 @@ int delta_head_decode(const uint8_t in[DELTA_HEAD_SIZE], int64_t file_length, st
         sha256_of(in, AT_CHECK, check);
         if (memcmp(check, in + AT_CHECK, SHA256_SIZE) != 0 ||
             length_at(in + AT_SEED_LENGTH, DELTA_LENGTH_MAX, &h.seed_length) < 0 ||
-            length_at(in + AT_TARGET_LENGTH, DELTA_LENGTH_MAX, &h.target_length) < 0 ||
-            length_at(in + AT_PROGRAM, DELTA_LENGTH_MAX, &h.program_length) < 0 ||
-            length_at(in + AT_RAW, DELTA_LENGTH_MAX, &h.raw_length) < 0 ||
-            length_at(in + AT_TABLES, DELTA_LENGTH_MAX, &h.tables_length) < 0)
+            length_at(in + AT_TARGET_LENGTH, DELTA_LENGTH_MAX, &h.target_length) < 0)
                 return err_set(err, EBADMSG, "the delta's head is damaged");
-        int64_t whole = DELTA_HEAD_SIZE + h.program_length + h.tables_length + h.raw_length;
+        int64_t whole = DELTA_HEAD_SIZE;
+        for (unsigned i = 0; i < DELTA_COLUMNS; i++) {
+                if (length_at(in + AT_COLUMNS + 8 * i, DELTA_LENGTH_MAX, &h.lengths[i]) < 0)
+                        return err_set(err, EBADMSG, "the delta's head is damaged");
+                whole += h.lengths[i];
+        }
         if (whole != file_length)
                 return err_set(err, EBADMSG, "the delta has %lld bytes where its head says %lld",
                                (long long)file_length, (long long)whole);
@@ -74,15 +73,6 @@ int delta_head_decode(const uint8_t in[DELTA_HEAD_SIZE], int64_t file_length, st
         memcpy(h.target_sha256, in + AT_TARGET_SHA256, SHA256_SIZE);
         *ret = h;
         return 0;
-}
-
-unsigned delta_content_kind(const char *name) {
-        uint32_t h = 2166136261u; /* FNV-1a */
-        if (!name)
-                return DELTA_CONTENT_BINARY;
-        for (; *name; name++)
-                h = (h ^ (uint8_t)*name) * 16777619u;
-        return DELTA_CONTENT_NAMED + (h ^ h >> 15) % (32 - DELTA_CONTENT_NAMED);
 }
 
 int delta_read_at(int fd, void *p, size_t n, int64_t offset) {

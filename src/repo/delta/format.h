@@ -4,10 +4,11 @@
 
 #include "crypto/digest.h"
 #include "repo/delta/apply.h"
+#include "repo/delta/coder_columns.h"
 
 #define DELTA_MAGIC "SKDELTA\n"
-#define DELTA_VERSION 1u
-#define DELTA_HEAD_SIZE 160
+#define DELTA_VERSION 2u
+#define DELTA_HEAD_SIZE 256
 
 /* Limits that a node holds to, and so the publisher. */
 #define DELTA_CHUNK 16384u          /* a run is worked on in chunks of this size */
@@ -22,27 +23,20 @@
 struct delta_head {
         int64_t seed_length, target_length;
         uint8_t seed_sha256[SHA256_SIZE], target_sha256[SHA256_SIZE];
-        int64_t program_length, tables_length,
-                raw_length; /* the streams that follow the head, in this order */
+        int64_t lengths[DELTA_COLUMNS]; /* of the columns, which follow the head in their order */
 };
 void delta_head_encode(const struct delta_head *h, uint8_t out[DELTA_HEAD_SIZE]);
 /* -EBADMSG. file_length: of the whole delta. */
 int delta_head_decode(const uint8_t in[DELTA_HEAD_SIZE], int64_t file_length, struct delta_head *ret,
                       struct err **err);
 
-/* Kinds of content choose models and mixing weights. What a predictor names is sorted by a hash of the name.
- */
+/* What the publisher takes bytes for, where no predictor knows better: for its report. */
 enum {
         DELTA_CONTENT_BINARY = 0,
         DELTA_CONTENT_TEXT = 1,
         DELTA_CONTENT_METADATA = 2,
         DELTA_CONTENT_CODE = 3,
-        DELTA_CONTENT_CLASSES = 6,
-        DELTA_CONTENT_SHARED = 6,
-        DELTA_CONTENT_SIDE = 7,
-        DELTA_CONTENT_NAMED = 8, /* and up to 31 */
 };
-unsigned delta_content_kind(const char *name) _pure_;
 
 /* Whole reads and writes at a place; -EBADMSG-free: 0, -ENODATA at the end, other -Exxx. */
 int delta_read_at(int fd, void *p, size_t n, int64_t offset);

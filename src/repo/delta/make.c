@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,7 +17,6 @@
 #define MEMORY_DEFAULT ((int64_t)3 << 30)
 #define WHOLE_MAX ((int64_t)256 << 20) /* images without files up to here are matched as one file */
 #define ROWS_MAX 512
-#define OUT_SIZE ((size_t)256 << 10)
 
 struct maker {
         const struct delta_make_options *o;
@@ -30,9 +30,9 @@ struct maker {
         struct delta_report_row rows[ROWS_MAX];
         size_t n_rows;
         int64_t length;
-        FILE *raw; /* raw bytes, until the program is written */
-        struct buf tables;
-        int64_t program_length, raw_length;
+        struct delta_columns *columns;
+        delta_column_counts *counts; /* of each row */
+        int64_t lengths[DELTA_COLUMNS];
         uint32_t open[DELTA_FILES_OPEN_MAX];
         int64_t open_at[DELTA_FILES_OPEN_MAX];
         uint32_t n_open;
@@ -135,27 +135,19 @@ static int read_target(void *arg, int64_t offset, void *p, size_t n) {
         return read_image(&m->new_image, offset, p, n);
 }
 
-static int write_raw(void *arg, const void *p, size_t n) {
-        struct maker *m = arg;
-        if (fwrite(p, 1, n, m->raw) != n)
-                return -EIO;
-        m->raw_length += (int64_t)n;
-        return 0;
-}
-
-static int write_tables(void *arg, const uint8_t *p, size_t n) {
-        struct maker *m = arg;
-        return buf_append(&m->tables, p, n);
-}
-
-static int write_program(void *arg, const uint8_t *p, size_t n) {
-        struct maker *m = arg;
-        int r = delta_write_at(m->o->delta_fd, p, n, DELTA_HEAD_SIZE + m->program_length);
-        m->program_length += (int64_t)n;
+struct writing {
+        int fd;
+        int64_t at;
+};
+static int write_column(void *arg, const uint8_t *p, size_t n) {
+        struct writing *w = arg;
+        int r = delta_write_at(w->fd, p, n, w->at);
+        w->at += (int64_t)n;
         return r;
 }
 
-static void cost(void *arg, const struct delta_run *run, uint64_t bits) {
+/* What is said from now on is counted for this kind. */
+static void note_kind(void *arg, const struct delta_run *run) {
         struct maker *m = arg;
         char kind[48];
         snprintf(kind, sizeof(kind), "%s%s", run->kind ? run->kind : "other",
@@ -170,7 +162,31 @@ static void cost(void *arg, const struct delta_run *run, uint64_t bits) {
         else if (i == m->n_rows)
                 memcpy(m->rows[m->n_rows++].kind, kind, sizeof(kind));
         m->rows[i].target_bytes += run->length;
-        m->rows[i].delta_bytes += (int64_t)bits; /* divided by 8 at the end */
+        delta_columns_count_in(m->columns, &m->counts[i]);
+}
+
+/* The bits that a count of values takes if nothing is known but how often each comes. */
+static double bits_of(const uint64_t counts[256]) {
+        double all = 0, bits = 0;
+        for (unsigned v = 0; v < 256; v++)
+                all += (double)counts[v];
+        for (unsigned v = 0; v < 256; v++)
+                if (counts[v] > 0)
+                        bits += (double)counts[v] * (log2(all / (double)counts[v]) + 0.02);
+        return bits;
+}
+
+/* Kinds share columns: each bears of a column's length as much as it said in it, so measured. */
+static void share_costs(struct maker *m) {
+        for (unsigned column = 0; column < DELTA_COLUMNS; column++) {
+                double all = 0;
+                for (size_t i = 0; i < m->n_rows; i++)
+                        all += bits_of(m->counts[i][column]);
+                for (size_t i = 0; i < m->n_rows && all > 0; i++)
+                        m->rows[i].delta_bytes +=
+                                (int64_t)((double)m->lengths[column] * bits_of(m->counts[i][column]) / all +
+                                          0.5);
+        }
 }
 
 static struct delta_program_file *table_of(const struct maker *m, uint32_t file) {
@@ -267,81 +283,52 @@ static int code_plan(struct maker *m, struct delta_program *p, struct err **err)
         return delta_program_step(p, &end, err);
 }
 
-static int append_raw(struct maker *m, struct err **err) {
-        _cleanup_(x_freep) uint8_t *bytes = malloc(OUT_SIZE);
-        if (!bytes)
-                return err_set_errno(err, ENOMEM, "write the delta");
-        if (fflush(m->raw) != 0)
-                return err_set_errno(err, errno, "hold raw bytes in a temporary file");
-        rewind(m->raw);
-        int64_t at = DELTA_HEAD_SIZE + m->program_length + (int64_t)m->tables.len;
-        for (int64_t done = 0; done < m->raw_length;) {
-                size_t n = fread(bytes, 1, OUT_SIZE, m->raw);
-                if (n == 0)
-                        return err_set(err, EIO, "read the raw bytes back: the temporary file is too short");
-                int r = delta_write_at(m->o->delta_fd, bytes, n, at + done);
-                if (r < 0)
-                        return err_set_errno(err, -r, "write the delta");
-                done += (int64_t)n;
-        }
-        return 0;
+static int write_columns(struct maker *m, struct err **err) {
+        struct writing w = {m->o->delta_fd, DELTA_HEAD_SIZE};
+        int r = delta_columns_finish(m->columns, m->lengths);
+        for (unsigned i = 0; i < DELTA_COLUMNS && r == 0; i++)
+                r = delta_columns_each(m->columns, (enum delta_column)i, write_column, &w);
+        m->length = w.at;
+        return r < 0 ? err_set_errno(err, -r, "write the delta") : 0;
 }
 
 static int code(struct maker *m, struct err **err) {
         _cleanup_(delta_program_freep) struct delta_program *p = NULL;
-        _cleanup_(delta_tables_freep) struct delta_tables *tables = NULL;
-        _cleanup_(x_freep) struct delta_coder *c = malloc(sizeof(*c) * 2);
         const struct delta_program_io io = {
                 .arg = m,
                 .read_seed = read_seed,
                 .seed_length = m->old_image.length,
                 .target_length = m->new_image.length,
-                .write_raw = write_raw,
                 .read_target = read_target,
-                .cost = cost,
-                .tables_coder = c ? c + 1 : NULL,
+                .kind = note_kind,
         };
-        m->raw = tmpfile();
         m->parts_left = calloc(m->new_image.extents.n_files + 1, sizeof(*m->parts_left));
-        if (!c || !m->parts_left)
+        m->counts = calloc(ROWS_MAX, sizeof(*m->counts));
+        if (!m->parts_left || !m->counts)
                 return err_set_errno(err, ENOMEM, "code the delta");
-        if (!m->raw)
-                return err_set_errno(err, errno, "open a temporary file");
-        delta_coder_init_write(c, write_program, m);
-        delta_coder_init_write(c + 1, write_tables, m);
-        int r = delta_tables_new(c + 1, &tables);
+        int r = delta_columns_new_write(&m->columns);
         if (r == 0)
-                r = delta_program_new(c, tables, &io, &p);
+                r = delta_program_new(m->columns, &io, &p);
         if (r < 0)
                 return err_set_errno(err, -r, "code the delta");
         r = delta_program_shared(p, m->matches.shared.data, m->matches.shared.len, err);
         if (r == 0)
                 r = code_plan(m, p, err);
-        if (r < 0)
-                return r;
-        r = delta_coder_finish(c);
         if (r == 0)
-                r = delta_coder_finish(c + 1);
+                r = write_columns(m, err);
         if (r == 0)
-                r = delta_write_at(m->o->delta_fd, m->tables.data, m->tables.len,
-                                   DELTA_HEAD_SIZE + m->program_length);
-        if (r < 0)
-                return err_set_errno(err, -r, "write the delta");
-        return append_raw(m, err);
+                share_costs(m);
+        return r;
 }
 
 static int write_head(struct maker *m, struct err **err) {
-        struct delta_head head = {.seed_length = m->old_image.length,
-                                  .target_length = m->new_image.length,
-                                  .program_length = m->program_length,
-                                  .tables_length = (int64_t)m->tables.len,
-                                  .raw_length = m->raw_length};
+        struct delta_head head = {.seed_length = m->old_image.length, .target_length = m->new_image.length};
         uint8_t bytes[DELTA_HEAD_SIZE];
+        memcpy(head.lengths, m->lengths, sizeof(head.lengths));
         memcpy(head.seed_sha256, m->old_sha256, SHA256_SIZE);
         memcpy(head.target_sha256, m->new_sha256, SHA256_SIZE);
         delta_head_encode(&head, bytes);
         int r = delta_write_at(m->o->delta_fd, bytes, sizeof(bytes), 0);
-        m->length = DELTA_HEAD_SIZE + m->program_length + (int64_t)m->tables.len + m->raw_length;
         if (r == 0 && ftruncate(m->o->delta_fd, m->length) < 0)
                 r = -errno;
         return r < 0 ? err_set_errno(err, -r, "write the delta") : 0;
@@ -389,8 +376,6 @@ static void fill_report(struct maker *m, struct delta_report *report) {
         }
         if (m->n_rows > DELTA_REPORT_MAX)
                 snprintf(report->rows[DELTA_REPORT_MAX - 1].kind, sizeof(report->rows[0].kind), "other");
-        for (size_t i = 0; i < report->n; i++)
-                report->rows[i].delta_bytes = (report->rows[i].delta_bytes + 7) / 8;
 }
 
 static int make(struct maker *m, struct err **err) {
@@ -427,15 +412,12 @@ int delta_make(const struct delta_make_options *o, struct delta_report *report, 
         if (!m)
                 return err_set_errno(err, ENOMEM, "make a delta");
         m->o = o;
-        m->tables = (struct buf)BUF_INIT;
-        m->tables.limit = SIZE_MAX / 2;
         int r = make(m, err);
         if (r == 0 && report)
                 fill_report(m, report);
-        if (m->raw)
-                fclose(m->raw);
+        delta_columns_free(m->columns);
+        free(m->counts);
         free(m->parts_left);
-        buf_done(&m->tables);
         delta_plan_done(&m->plan);
         delta_matches_done(&m->matches);
         free(m->pairs);

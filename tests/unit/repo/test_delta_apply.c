@@ -227,7 +227,7 @@ static void test_a_small_change_is_small(void **state) {
         memcpy(new, old, n);
         memcpy(new + 1234567, "eleven byte", 11);
         make_and_apply(old, n, new, n);
-        assert_true(delta_length() < 260);
+        assert_true(delta_length() < 420);
 }
 
 static void test_random_bytes_cost_themselves(void **state) {
@@ -238,7 +238,7 @@ static void test_random_bytes_cost_themselves(void **state) {
         assert_non_null(new);
         fill_random(new, n);
         make_and_apply(old, 100, new, n);
-        assert_true(delta_length() < (int64_t)n + 400);
+        assert_true(delta_length() < (int64_t)n + 500);
 }
 
 static void test_zeros_leave_holes(void **state) {
@@ -268,7 +268,7 @@ static void test_report_says_where_bytes_go(void **state) {
         for (size_t i = 0; i < report->n; i++)
                 sum += report->rows[i].delta_bytes;
         assert_int_equal(report->length, delta_length());
-        assert_true(sum <= report->length + 64 && sum + 400 >= report->length);
+        assert_true(sum <= report->length && sum + 400 >= report->length);
 }
 
 /* Two 9 MB files, made once: their delta spans several windows of the journal. */
