@@ -96,7 +96,7 @@ struct rollout_member *member_edit(struct step *s, size_t i) {
 
 void member_done(struct step *s, size_t i) {
         rollout_index_put(s->r, i);
-        if (!s->r->index->touched[i]) {
+        if (!s->r->index->touched[i] && (RULE_HOLDS(STORED) || s->r->members[i].state != MEMBER_STAGED)) {
                 s->r->index->touched[i] = true;
                 step_push(s, ROLLOUT_EFFECT_MEMBER, i, NULL);
         }
@@ -224,16 +224,18 @@ void member_expire(struct step *s, size_t i) {
         if (m->going_back)
                 member_give_up_way_back(s, i);
         else if (m->state == MEMBER_OFFERED || (m->state == MEMBER_DOWNLOADING && !m->connected) ||
-                 rollout_member_may_go_away(m))
+                 rollout_member_may_go_away(m) ||
+                 (!RULE_HOLDS(SILENCE) && m->state <= MEMBER_STAGED && m->state != MEMBER_PENDING))
                 defer(s, i);
-        else if (m->state == MEMBER_PENDING || m->state == MEMBER_WAITING_WINDOW)
+        else if (m->state == MEMBER_PENDING || m->state == MEMBER_WAITING_WINDOW || m->failed)
                 member_release(s, i);
         else
                 time_out(s, i);
 }
 
 /* The clock of a member that is at work now. It runs from the acceptance, stands still while the member waits
- * for a window or a slot, and does not run for one that failed: that is decided. */
+ * for a window or a slot, and runs for one that failed only as
+ * long as that may keep its slot: the rest is decided. */
 static void run_clock(struct step *s, struct rollout_member *m, enum member_state from,
                       enum member_state to) {
         const struct rollout *r = s->r;
@@ -243,8 +245,12 @@ static void run_clock(struct step *s, struct rollout_member *m, enum member_stat
                                          : MAX(m->deadline - s->now, 1);
         bool live = !rollout_phase_is_final(r->phase) || (r->phase == ROLLOUT_SUCCEEDED && m->slot);
         stop_clock(m);
-        if (m->failed)
+        if (m->failed) {
+                /* Nobody waits for it, but for the slot that it took. */
+                if (m->slot && live)
+                        m->deadline = s->now + r->policy.progress_deadline_ms;
                 return;
+        }
         if (stands_still(m, to))
                 m->remaining = left;
         if (!live)
@@ -273,9 +279,9 @@ static bool adjust_slot(struct step *s, struct rollout_member *m) {
                 return false;
         }
         if (m->state == MEMBER_WAITING_WINDOW) {
-                m->slot = m->granted; /* until it has heard that it has none */
+                m->slot = m->granted && RULE_HOLDS(SLOT_REVOKED); /* until it has heard that it has none */
                 m->granted = false;
-                return m->slot;
+                return m->slot || !RULE_HOLDS(SLOT_REVOKED);
         }
         if (m->state == MEMBER_STAGED && m->slot && !m->granted) {
                 m->slot = m->granted = rollout_may_grant(s->r);
@@ -387,6 +393,8 @@ void member_reset(struct step *s, size_t i) {
 void member_set_connected(struct step *s, size_t i, bool connected) {
         struct rollout_member *m = member_edit(s, i);
         m->connected = connected;
+        if (!RULE_HOLDS(SLOT_SILENCE) && !connected)
+                m->slot = false;
         m->gone_at = connected ? 0 : s->now;
         member_done(s, i);
 }

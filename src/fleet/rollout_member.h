@@ -3,6 +3,7 @@
 #pragma once
 
 #include "fleet/rollout_index.h"
+#include "fleet/rollout_rules.h"
 
 struct step {
         struct rollout *r;

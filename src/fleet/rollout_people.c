@@ -288,7 +288,7 @@ static int on_approve(struct step *s, const struct rollout_event *event, struct 
 static bool both_agree(struct step *s, const struct rollout_event *event, enum rollout_approval_kind kind,
                        const char *what) {
         add_approval(s, event, kind);
-        bool both = count_approvals(s->r, kind, s->r->wave) >= ROLLOUT_TWO_PEOPLE;
+        bool both = count_approvals(s->r, kind, s->r->wave) >= ROLLOUT_TWO_PEOPLE || !RULE_HOLDS(TWO_PEOPLE);
         step_note(s, step_text(s, "%s: %s by %s%s%s", what,
                                both ? "agreed" : "asked for, a second person must agree", event->by,
                                event->reason ? ": " : "", event->reason ? event->reason : ""));

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/table.h"
 #include "fleet/rollout_index.h"
+#include "fleet/rollout_rules.h"
 
 #define NOBODY UINT32_MAX
 
@@ -156,7 +157,7 @@ size_t rollout_slots_next(const struct rollout *r, struct rollout_slots *x) {
         for (size_t i = 0; i < x->n_active; i++) {
                 size_t at = (x->turn + i) % x->n_active;
                 uint32_t member = x->cells[x->active[at]].first;
-                if (!has_room(r, x, &r->members[member]))
+                if (RULE_HOLDS(SLOT) && !has_room(r, x, &r->members[member]))
                         continue;
                 x->turn = at + 1;
                 return member;
@@ -183,7 +184,7 @@ void rollout_slots_take(const struct rollout *r, struct rollout_slots *x, const 
         if (!x)
                 return;
         count(r, x, m, SIZE_MAX);
-        if (m->slot)
+        if (m->slot && RULE_HOLDS(SLOT_FREED))
                 x->settled = false;
 }
 

@@ -100,6 +100,8 @@ void step_roll_back(struct step *s, char *reason) {
         for (size_t i = 0; i < r->n_members; i++) {
                 if (!r->members[i].assigned || r->members[i].removed)
                         continue;
+                if (!RULE_HOLDS(WAY_BACK) && r->members[i].state == MEMBER_HEALTHY)
+                        continue;
                 member_send_back(s, i);
                 n++;
         }
@@ -140,7 +142,8 @@ static void begin_wave(struct step *s) {
                                rollout_tally(r, r->wave)->total == 1 ? "" : "s"));
         for (size_t i = 0; i < r->n_members; i++) {
                 const struct rollout_member *m = &r->members[i];
-                if (m->wave == r->wave && m->state == MEMBER_PENDING && !m->removed)
+                if ((m->wave == r->wave || !RULE_HOLDS(ONE_WAVE)) && m->state == MEMBER_PENDING &&
+                    !m->removed)
                         member_offer(s, i);
         }
 }
@@ -160,7 +163,7 @@ static char *text_of_wait(struct step *s) {
 /* People must say that the wave may begin. True: they have not all said so yet. */
 static bool await_approval(struct step *s) {
         struct rollout *r = s->r;
-        if (rollout_wave_missing_approvals(r, r->wave) == 0) {
+        if (rollout_wave_missing_approvals(r, r->wave) == 0 || !RULE_HOLDS(APPROVAL)) {
                 if (r->phase == ROLLOUT_AWAITING_APPROVAL) {
                         step_set_phase(s, ROLLOUT_PROGRESSING);
                         if (!r->paused)
@@ -201,6 +204,8 @@ static size_t wave_need(const struct rollout *r, size_t wave) {
         const struct wave_tally *t = rollout_tally(r, wave);
         const struct rollout_wave_policy *p = r->waves[wave].policy;
         int64_t sample = p && p->min_sample > 0 ? p->min_sample : r->policy.min_sample;
+        if (!RULE_HOLDS(SAMPLE))
+                return 0;
         return (size_t)MIN(sample, (int64_t)(t->total - t->waived));
 }
 
@@ -213,7 +218,7 @@ static char *find_overspent_wave(struct step *s) {
                 if (!p || !p->failure_budget.is_set)
                         continue;
                 int64_t budget = quantity_of(&p->failure_budget, (int64_t)t->total);
-                if ((int64_t)t->failures > budget)
+                if (RULE_HOLDS(WAVE_BUDGET) && (int64_t)t->failures > budget)
                         return step_text(s, "%zu node%s of wave %s failed, %" PRId64 " tolerated",
                                          t->failures, t->failures == 1 ? "" : "s", r->waves[i].name, budget);
         }
@@ -228,7 +233,7 @@ static int64_t tolerated_failures(const struct rollout *r) {
 static char *find_failure(struct step *s) {
         const struct rollout *r = s->r;
         int64_t tolerated = tolerated_failures(r);
-        if ((int64_t)rollout_tally_all(r)->failures > tolerated)
+        if (RULE_HOLDS(MAX_FAILED) && (int64_t)rollout_tally_all(r)->failures > tolerated)
                 return text_of_failure(s,
                                        step_text(s, "%zu node%s failed, %" PRId64 " tolerated",
                                                  rollout_tally_all(r)->failures,
@@ -271,11 +276,12 @@ static bool wave_is_healthy(const struct rollout *r) {
                 return false; /* see on_removed() */
         if (r->waves[r->wave].promoted)
                 return true;
-        return t->undecided == 0 && t->ok >= wave_need(r, r->wave) && threshold_is_met(r);
+        return (t->undecided == 0 || !RULE_HOLDS(UNDECIDED)) && t->ok >= wave_need(r, r->wave) &&
+               threshold_is_met(r);
 }
 
 static bool soak_is_observed(const struct rollout *r) {
-        return rollout_tally(r, r->wave)->observed >= wave_need(r, r->wave);
+        return !RULE_HOLDS(OBSERVED) || rollout_tally(r, r->wave)->observed >= wave_need(r, r->wave);
 }
 
 /* The wave is as it should be: lets it soak, or pass when it has. True: it passed. */
@@ -291,7 +297,8 @@ static bool soak(struct step *s) {
                                                duration_format(w->pause_ms - w->soaked_ms, pause,
                                                                sizeof(pause))));
         }
-        if (r->paused || (!w->promoted && (s->now < rollout_soak_until(r, w) || !soak_is_observed(r)))) {
+        if (r->paused || (!w->promoted && ((RULE_HOLDS(SOAK) && s->now < rollout_soak_until(r, w)) ||
+                                           !soak_is_observed(r)))) {
                 step_set_phase(s, ROLLOUT_SOAKING);
                 return false;
         }
@@ -383,7 +390,7 @@ bool rollout_wave_has_begun(const struct rollout *r, const struct rollout_member
 }
 
 bool rollout_may_offer(const struct rollout *r) {
-        return rollout_is_under_way(r) && !r->paused;
+        return rollout_is_under_way(r) && (!r->paused || !RULE_HOLDS(PAUSE));
 }
 
 static void on_presence(struct step *s, size_t i, bool connected) {
@@ -406,7 +413,7 @@ static void on_node_state(struct step *s, size_t i, const struct rollout_event *
                         member_take_report_back(s, i, event->state, event->reason);
                 return;
         }
-        if (str_eq(event->revision, r->revision))
+        if (str_eq(event->revision, r->revision) || !RULE_HOLDS(OTHER_REVISION))
                 member_take_report(s, i, event->state, event->reason);
 }
 

@@ -31,13 +31,18 @@ struct sim_node {
         int64_t held; /* version of the assignment it has */
         enum member_state state;
         bool has_state;
+        bool given_up; /* out of service for so long that the rollout counts it as failed, or begun anew */
+        bool out_of_service; /* it is applying, or did and was not Healthy since */
         char reason[48];
+        msec_t sync_at; /* when it hears of its newest assignment; 0: it has */
         msec_t work_at; /* when its state changes; 0: not by itself */
         msec_t pace;    /* mean time of one step of work */
         uint64_t generation;
 
         /* What the server's database has of it. */
         int assigned, good; /* good: what a rollback gives it */
+        bool leave;         /* its assignment lets it apply */
+        bool held_leave;    /* the one that it holds does */
         int64_t version;
         int by_rollout; /* whose assignment it is, 0: nobody's */
         bool removed;
@@ -95,6 +100,8 @@ bool sim_fleet_next(const struct sim *s, msec_t *ret_at);
 void sim_fleet_run(struct sim *s); /* the event that is due */
 /* The node is connected: takes a newer assignment and says where it is. */
 void sim_node_sync(struct sim *s, size_t node);
+/* There is a newer assignment: it reaches a connected node soon, not always at once. */
+void sim_node_tell(struct sim *s, size_t node);
 void sim_fleet_calm(struct sim *s);
 
 /* ---- sim_server.c */

@@ -41,6 +41,8 @@ static void schedule(struct sim *s, size_t node) {
         msec_t at = n->link_at;
         if (n->work_at != 0 && (at == 0 || n->work_at < at))
                 at = n->work_at;
+        if (n->sync_at != 0 && (at == 0 || n->sync_at < at))
+                at = n->sync_at;
         n->generation++;
         if (at != 0)
                 heap_push(s, (struct sim_event){at, node, n->generation});
@@ -106,6 +108,7 @@ static void begin_work(struct sim *s, size_t node) {
         struct sim_node *n = &s->nodes[node];
         n->target = n->assigned;
         n->work_at = 0;
+        n->out_of_service = n->given_up = false;
         if (n->target == 0) { /* it keeps what it runs and has nothing to say */
                 n->has_state = false;
                 return;
@@ -118,17 +121,45 @@ static void begin_work(struct sim *s, size_t node) {
         set_state(s, node, MEMBER_DOWNLOADING, "");
 }
 
+/* The same assignment again, with leave to apply or without. */
+static void take_leave(struct sim *s, size_t node) {
+        struct sim_node *n = &s->nodes[node];
+        if (n->state == MEMBER_STAGED)
+                n->work_at = n->held_leave ? s->now + sim_span(s, n->pace) : 0;
+        sim_server_report(s, node);
+}
+
 void sim_node_sync(struct sim *s, size_t node) {
         struct sim_node *n = &s->nodes[node];
         if (!n->online)
                 return;
         if (n->held < n->version) {
+                bool same = n->target == n->assigned && n->has_state;
                 n->held = n->version;
-                begin_work(s, node);
+                n->held_leave = n->leave;
+                if (same && (n->state == MEMBER_DOWNLOADING || n->state == MEMBER_STAGED ||
+                             n->state == MEMBER_WAITING_WINDOW || n->state == MEMBER_APPLYING ||
+                             n->state == MEMBER_CONFIRMING))
+                        take_leave(s, node);
+                else
+                        begin_work(s, node);
                 schedule(s, node);
         } else if (n->has_state) {
                 sim_server_report(s, node);
         }
+}
+
+void sim_node_tell(struct sim *s, size_t node) {
+        struct sim_node *n = &s->nodes[node];
+        if (!n->online)
+                return;
+        if (sim_chance(s, 0.7)) {
+                sim_node_sync(s, node);
+                return;
+        }
+        n->sync_at = s->now + sim_span(s, 5 * SECOND);
+        schedule(s, node);
+        sim_server_report(s, node);
 }
 
 static void brick(struct sim *s, size_t node, msec_t for_ms) {
@@ -144,12 +175,15 @@ static void come_out(struct sim *s, size_t node) {
         struct sim_node *n = &s->nodes[node];
         if (!sim_chance(s, s->badness[n->target])) {
                 n->running = n->target;
+                n->out_of_service = false;
                 if (!s->calm && sim_chance(s, 0.08)) /* it will relapse */
                         n->work_at = s->now + sim_span(s, 5 * MINUTE);
                 set_state(s, node, MEMBER_HEALTHY, "");
                 return;
         }
         double p = prng_unit(&s->random);
+        if (p < 0.8)
+                n->out_of_service = false;
         if (p < 0.5)
                 set_state(s, node, MEMBER_ROLLED_BACK, "app web: health check http failed");
         else if (p < 0.8)
@@ -165,18 +199,24 @@ static void work(struct sim *s, size_t node) {
         switch (n->state) {
         case MEMBER_DOWNLOADING:
                 n->work_at = next;
-                if (n->online) /* else it waits for its link */
+                if (n->online) { /* else it waits for its link */
+                        n->work_at = n->held_leave ? next : 0;
                         set_state(s, node, MEMBER_STAGED, "");
+                }
                 break;
         case MEMBER_STAGED:
-                n->work_at = next;
-                set_state(s, node, sim_chance(s, 0.1) ? MEMBER_WAITING_WINDOW : MEMBER_APPLYING, "");
-                if (n->state == MEMBER_WAITING_WINDOW)
+                if (sim_chance(s, 0.1)) { /* its window closed meanwhile */
                         n->work_at = s->now + sim_span(s, 15 * MINUTE);
+                        set_state(s, node, MEMBER_WAITING_WINDOW, "");
+                } else {
+                        n->work_at = next;
+                        n->out_of_service = true;
+                        set_state(s, node, MEMBER_APPLYING, "");
+                }
                 break;
-        case MEMBER_WAITING_WINDOW:
-                n->work_at = next;
-                set_state(s, node, MEMBER_APPLYING, "");
+        case MEMBER_WAITING_WINDOW: /* it opens: who has leave goes on, who has none asks for it */
+                n->work_at = n->held_leave ? next : 0;
+                set_state(s, node, MEMBER_STAGED, "");
                 break;
         case MEMBER_APPLYING:
                 n->work_at = next;
@@ -204,6 +244,9 @@ void sim_fleet_run(struct sim *s) {
                 n->link_at = 0;
                 if (!n->is_dead)
                         set_online(s, node, !n->online);
+        } else if (n->sync_at != 0 && n->sync_at <= s->now) {
+                n->sync_at = 0;
+                sim_node_sync(s, node);
         } else if (n->work_at != 0 && n->work_at <= s->now) {
                 work(s, node);
         }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/str.h"
+#include "fleet/rollout_rules.h"
 #include "sim.h"
 
 #define CHAOS (3 * HOUR)
@@ -46,7 +47,16 @@ void sim_revision_name(int revision, char out[24]) {
 /* ---- the operator */
 
 static void interfere(struct sim *s) {
+        static const char *const people[] = {"anna", "ben", "carl"};
         double p = prng_unit(&s->random);
+        if (sim_chance(s, 0.3)) {
+                static const enum rollout_event_type types[] = {ROLLOUT_EVENT_APPROVE, ROLLOUT_EVENT_APPROVE,
+                                                                ROLLOUT_EVENT_EMERGENCY,
+                                                                ROLLOUT_EVENT_PROMOTE};
+                (void)sim_server_step(s, &(struct rollout_event){.type = types[prng_below(&s->random, 4)],
+                                                                 .by = people[prng_below(&s->random, 3)]});
+                return;
+        }
         struct rollout_event event = {.type = ROLLOUT_EVENT_PAUSE, .reason = "lunch"};
         if (p < 0.25)
                 event.type = ROLLOUT_EVENT_PAUSE;
@@ -72,6 +82,12 @@ static void interfere(struct sim *s) {
 static void tend(struct sim *s) {
         if (s->rollout->paused)
                 (void)sim_server_step(s, &(struct rollout_event){.type = ROLLOUT_EVENT_RESUME});
+        if (s->rollout->phase == ROLLOUT_AWAITING_APPROVAL) {
+                (void)sim_server_step(s,
+                                      &(struct rollout_event){.type = ROLLOUT_EVENT_APPROVE, .by = "dora"});
+                (void)sim_server_step(s,
+                                      &(struct rollout_event){.type = ROLLOUT_EVENT_APPROVE, .by = "emil"});
+        }
 }
 
 /* ---- time */
@@ -168,8 +184,30 @@ static void run(struct sim *s, uint64_t seed, size_t n_nodes) {
         sim_fleet_done(s);
 }
 
+#ifdef ROLLOUT_MUTATIONS
+enum rollout_rule rollout_broken_rule = ROLLOUT_RULE_COUNT;
+
+static int break_rule(const char *name) {
+        static const char *const names[] = {
+#define X(rule, words) #rule,
+                ROLLOUT_RULES(X)
+#undef X
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (str_eq(name, names[i])) {
+                        rollout_broken_rule = (enum rollout_rule)i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+#else
+static int break_rule(const char *name) {
+        return -EINVAL; /* this one keeps them all */
+}
+#endif
+
 static int usage(void) {
-        fprintf(stderr, "usage: sim_rollout [--seed N] [--nodes N] [--runs N] [--verbose]\n");
+        fprintf(stderr, "usage: sim_rollout [--seed N] [--nodes N] [--runs N] [--verbose] [--break RULE]\n");
         return 64;
 }
 
@@ -183,6 +221,8 @@ int main(int argc, char **argv) {
                                                                 : NULL;
                 if (str_eq(argv[i], "--verbose"))
                         s.verbose = true;
+                else if (str_eq(argv[i], "--break") && i + 1 < argc && break_rule(argv[i + 1]) == 0)
+                        i++;
                 else if (!number || i + 1 == argc || str_to_u64(argv[++i], number) < 0 ||
                          nodes > ROLLOUT_MEMBERS_MAX)
                         return usage();

@@ -23,8 +23,37 @@ static size_t count_live(const struct rollout *r) {
         return n;
 }
 
+/* Different people who agreed to it, counted by hand. */
+static size_t count_people(const struct rollout *r, enum rollout_approval_kind kind, size_t wave) {
+        size_t n = 0;
+        for (size_t i = 0; i < r->n_approvals; i++) {
+                const struct rollout_approval *a = &r->approvals[i];
+                bool again = a->kind != kind || (kind != ROLLOUT_APPROVAL_EMERGENCY && a->wave != wave);
+                for (size_t k = 0; k < i && !again; k++)
+                        again = r->approvals[k].kind == kind && str_eq(r->approvals[k].by, a->by) &&
+                                (kind == ROLLOUT_APPROVAL_EMERGENCY || r->approvals[k].wave == wave);
+                n += !again;
+        }
+        return n;
+}
+
+static void check_people(const struct sim *s) {
+        const struct rollout *r = s->rollout;
+        if (r->emergency && count_people(r, ROLLOUT_APPROVAL_EMERGENCY, 0) < 2)
+                sim_fail(s, "one person alone skipped the soaks");
+        for (size_t w = 0; w < r->n_waves; w++) {
+                const struct rollout_wave_policy *p = r->waves[w].policy;
+                if (r->waves[w].promoted && count_people(r, ROLLOUT_APPROVAL_PROMOTE, w) < 2)
+                        sim_fail(s, "one person alone promoted wave %zu", w);
+                if (r->waves[w].started_at != 0 && p &&
+                    (int64_t)count_people(r, ROLLOUT_APPROVAL_WAVE, w) < p->approvals)
+                        sim_fail(s, "wave %zu began without its approvals", w);
+        }
+}
+
 static void check_waves(const struct sim *s) {
         const struct rollout *r = s->rollout;
+        check_people(s);
         for (size_t w = 0; w < r->n_waves; w++) {
                 if (r->waves[w].started_at != 0 && w > 0 && r->waves[w - 1].passed_at == 0)
                         sim_fail(s, "wave %zu began before wave %zu passed", w, w - 1);
@@ -48,7 +77,8 @@ static void check_member(const struct sim *s, size_t i) {
         if (m->state == MEMBER_DEFERRED && m->failed)
                 sim_fail(s, "%s is deferred and failed", m->node);
         if (m->state == MEMBER_DEFERRED && n->by_rollout == s->rollout_number && m->assigned &&
-            n->said_anything && n->said != MEMBER_DOWNLOADING && !rollout_phase_is_final(r->phase))
+            n->said_anything && n->said != MEMBER_DOWNLOADING && !rollout_phase_is_final(r->phase) &&
+            (n->said != MEMBER_STAGED || n->leave))
                 sim_fail(s, "%s had said %s and was deferred", m->node, member_state_name(n->said));
         if (m->state == MEMBER_HEALTHY && m->assigned && n->by_rollout == s->rollout_number &&
             !n->said_healthy)
@@ -59,8 +89,89 @@ static void check_member(const struct sim *s, size_t i) {
         bool undecided = m->state == MEMBER_OFFERED ||
                          (m->state >= MEMBER_DOWNLOADING && m->state <= MEMBER_CONFIRMING);
         if (runs && undecided && !m->failed && !m->removed && m->state != MEMBER_WAITING_WINDOW &&
-            m->deadline == 0)
+            !(m->state == MEMBER_STAGED && !m->granted) && m->deadline == 0)
                 sim_fail(s, "%s is %s without a deadline", m->node, member_state_name(m->state));
+}
+
+static bool same_group(const struct sim *s, size_t budget, size_t a, size_t b) {
+        if (s->rollout->policy.budgets[budget].n_group_by == 0)
+                return true;
+        return str_eq(s->nodes[s->node_of_member[a]].labels[1].value,
+                      s->nodes[s->node_of_member[b]].labels[1].value);
+}
+
+/* Is the node out of service for this rollout, or may it be at any moment? Seen from the node. */
+static bool occupies(const struct sim *s, size_t i) {
+        const struct rollout_member *m = &s->rollout->members[i];
+        const struct sim_node *n = &s->nodes[s->node_of_member[i]];
+        if (m->removed || m->failed || n->given_up || n->by_rollout != s->rollout_number ||
+            n->assigned != s->revision)
+                return false;
+        if (n->target == s->revision && n->out_of_service)
+                return true;
+        if (n->leave)
+                return !n->said_healthy && !m->proven;
+        /* Leave was taken from it, and it has not heard yet. One that does not answer for long is let go. */
+        return n->target == s->revision && n->held < n->version && n->held_leave && m->connected &&
+               n->running != s->revision && n->state != MEMBER_FAILED && n->state != MEMBER_ROLLED_BACK;
+}
+
+/* No group has more of its nodes out of service than it may. And nothing lies idle that could go: a node that
+ * has all it needs, and is there, has its slot unless its group is full. */
+static void check_slots(struct sim *s) {
+        const struct rollout *r = s->rollout;
+        bool runs = r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING ||
+                    r->phase == ROLLOUT_AWAITING_APPROVAL || r->phase == ROLLOUT_SUCCEEDED;
+        if (r->policy.n_budgets == 0 || !runs || prng_below(&s->random, (uint64_t)s->check_odds) != 0)
+                return;
+        for (size_t b = 0; b < r->policy.n_budgets; b++) {
+                /* By site, or all as the one group. */
+                size_t first[4], used[4] = {0}, holders[4] = {0}, live[4] = {0}, waiting[4] = {0},
+                                 total[4] = {0}, n = 0;
+                for (size_t i = 0; i < r->n_members; i++) {
+                        size_t g = 0;
+                        const struct rollout_member *m = &r->members[i];
+                        while (g < n && !same_group(s, b, first[g], i))
+                                g++;
+                        if (g == n)
+                                first[n++] = i;
+                        total[g]++;
+                        live[g] += !m->removed;
+                        used[g] += occupies(s, i);
+                        holders[g] += m->slot && !m->removed;
+                        waiting[g] += m->state == MEMBER_STAGED && !m->granted && m->connected &&
+                                      m->assigned && !m->removed;
+                }
+                for (size_t g = 0; g < n; g++) {
+                        const struct quantity *q = &r->policy.budgets[b].max_unavailable;
+                        if ((int64_t)used[g] > quantity_of(q, (int64_t)total[g]))
+                                sim_fail(s, "%zu nodes of a group are out of service, %lld may be", used[g],
+                                         (long long)quantity_of(q, (int64_t)total[g]));
+                        if (r->policy.n_budgets == 1 && !r->paused && waiting[g] > 0 &&
+                            (int64_t)holders[g] < quantity_of(q, (int64_t)live[g]))
+                                sim_fail(s, "%zu nodes wait for a slot while there are free ones",
+                                         waiting[g]);
+                }
+        }
+}
+
+static void check_wave_budgets(const struct sim *s) {
+        const struct rollout *r = s->rollout;
+        bool runs = (r->phase == ROLLOUT_PROGRESSING || r->phase == ROLLOUT_SOAKING ||
+                     r->phase == ROLLOUT_AWAITING_APPROVAL) &&
+                    !r->gave_up;
+        for (size_t w = 0; w < r->n_waves && runs; w++) {
+                const struct rollout_wave_policy *p = r->waves[w].policy;
+                int64_t failed = 0, total = 0;
+                for (size_t i = 0; i < r->n_members; i++) {
+                        const struct rollout_member *m = &r->members[i];
+                        total += m->wave == w && !m->removed;
+                        failed += m->wave == w && !m->removed && m->failed && !m->waived;
+                }
+                if (p && p->failure_budget.is_set && failed > quantity_of(&p->failure_budget, total))
+                        sim_fail(s, "%lld failed in wave %zu, over its budget, and it goes on",
+                                 (long long)failed, w);
+        }
 }
 
 static void check_budget(const struct sim *s) {
@@ -72,9 +183,14 @@ static void check_budget(const struct sim *s) {
                          (long long)tolerated);
 }
 
+static int64_t sample_of(const struct rollout *r, size_t wave) {
+        const struct rollout_wave_policy *p = r->waves[wave].policy;
+        return p && p->min_sample > 0 ? p->min_sample : r->policy.min_sample;
+}
+
 bool sim_server_waits_for_somebody(const struct sim *s) {
         const struct rollout *r = s->rollout;
-        if (r->phase == ROLLOUT_PENDING || r->paused)
+        if (r->phase == ROLLOUT_PENDING || r->phase == ROLLOUT_AWAITING_APPROVAL || r->paused)
                 return true; /* a person */
         size_t ok = 0, observed = 0, waived = 0, total = 0, away = 0, window = 0;
         for (size_t i = 0; i < r->n_members; i++) {
@@ -88,7 +204,7 @@ bool sim_server_waits_for_somebody(const struct sim *s) {
                 away += m->state == MEMBER_DEFERRED;
                 window += m->state == MEMBER_WAITING_WINDOW;
         }
-        size_t need = (size_t)MIN(r->policy.min_sample, (int64_t)(total - waived));
+        size_t need = (size_t)MIN(sample_of(r, r->wave), (int64_t)(total - waived));
         if (window > 0)
                 return true;
         if (ok < need)
@@ -99,6 +215,8 @@ bool sim_server_waits_for_somebody(const struct sim *s) {
 static void check_wake(const struct sim *s) {
         const struct rollout *r = s->rollout;
         msec_t wake = rollout_next_wake(r);
+        if (r->phase == ROLLOUT_SUCCEEDED && r->policy.n_budgets > 0)
+                return; /* slots have deadlines after that, too */
         if (rollout_phase_is_final(r->phase) ? wake != 0 : wake == 0 && !sim_server_waits_for_somebody(s))
                 sim_fail(s, "phase %s%s, wave %zu: wakes at %lld", rollout_phase_name(r->phase),
                          r->paused ? " (paused)" : "", r->wave, (long long)wake);
@@ -134,6 +252,10 @@ static void check(struct sim *s) {
         if (prng_below(&s->random, (uint64_t)s->check_odds) != 0)
                 return;
         check_budget(s);
+        check_wave_budgets(s);
+        for (size_t i = 0; i < r->n_members; i++)
+                if (r->members[i].state == MEMBER_TIMED_OUT)
+                        s->nodes[s->node_of_member[i]].given_up = true;
         for (size_t i = 0; i < r->n_members; i++)
                 check_member(s, i);
         if (!rollout_is_consistent(r))
@@ -152,6 +274,11 @@ struct before {
 
 static void check_pass(const struct sim *s, size_t wave) {
         const struct rollout *r = s->rollout;
+        const struct rollout_wave *w = &r->waves[wave];
+        if (w->promoted)
+                return; /* people said so */
+        if (!r->emergency && w->passed_at - w->healthy_at + w->soaked_ms < w->pause_ms)
+                sim_fail(s, "wave %zu passed before its soak was over", wave);
         size_t seen = 0, total = 0, waived = 0;
         for (size_t i = 0; i < r->n_members; i++) {
                 const struct rollout_member *m = &r->members[i];
@@ -168,7 +295,7 @@ static void check_pass(const struct sim *s, size_t wave) {
                         sim_fail(s, "wave %zu passed and %s is %s", wave, m->node,
                                  member_state_name(m->state));
         }
-        if ((int64_t)seen < MIN(r->policy.min_sample, (int64_t)(total - waived)))
+        if ((int64_t)seen < MIN(sample_of(r, wave), (int64_t)(total - waived)))
                 sim_fail(s, "wave %zu passed with %zu healthy nodes of %zu", wave, seen, total);
 }
 
@@ -185,7 +312,11 @@ static void check_effects(const struct sim *s, const struct before *b, enum roll
                 if (b->phase == ROLLOUT_ROLLING_BACK || r->phase == ROLLOUT_ROLLING_BACK)
                         sim_fail(s, "%s was offered the revision while rolling back",
                                  r->members[e->member].node);
-                if (b->paused && cause != ROLLOUT_EVENT_RESUME && cause != ROLLOUT_EVENT_RETRY)
+                if (e->type == ROLLOUT_EFFECT_ASSIGN && r->policy.n_budgets > 0 &&
+                    r->members[e->member].granted && r->paused)
+                        sim_fail(s, "%s was given a slot while paused", r->members[e->member].node);
+                if (b->paused && r->members[e->member].state == MEMBER_OFFERED &&
+                    cause != ROLLOUT_EVENT_RESUME && cause != ROLLOUT_EVENT_RETRY)
                         sim_fail(s, "%s was offered the revision while paused", r->members[e->member].node);
         }
         if (b->wave < r->wave && b->phase != ROLLOUT_PENDING)
@@ -228,8 +359,9 @@ static void store(struct sim *s, const struct rollout_effects *effects, bool all
         }
 }
 
-static void assign(struct sim *s, size_t member, int revision) {
+static void assign(struct sim *s, size_t member, int revision, bool leave) {
         struct sim_node *n = &s->nodes[s->node_of_member[member]];
+        n->leave = leave;
         n->assigned = revision;
         n->by_rollout = s->rollout_number;
         n->version++;
@@ -249,17 +381,17 @@ static void carry_out(struct sim *s, const struct rollout_effects *effects, bool
                 int revision = back ? n->good : s->revision;
                 bool has_it = n->by_rollout == s->rollout_number && n->assigned == revision;
                 /* Given again after a crash: one that has answered keeps its assignment. */
-                if (again && has_it && (back ? m->went_back : m->state != MEMBER_OFFERED))
+                if (again && has_it && (back ? m->went_back : m->state != MEMBER_OFFERED) &&
+                    n->leave == (back || m->granted))
                         continue;
-                assign(s, e->member, revision);
+                assign(s, e->member, revision, back || m->granted);
         }
         /* Only then do the nodes hear of it: what they say comes as events of their own. */
         for (size_t i = 0; i < effects->n; i++)
                 if (effects->items[i].type == ROLLOUT_EFFECT_ASSIGN ||
                     effects->items[i].type == ROLLOUT_EFFECT_ASSIGN_BACK) {
                         size_t node = s->node_of_member[effects->items[i].member];
-                        if (s->nodes[node].online)
-                                sim_node_sync(s, node);
+                        sim_node_tell(s, node);
                 }
 }
 
@@ -311,6 +443,14 @@ static bool crashes_here(struct sim *s) {
         return s->crash_odds > 0 && prng_below(&s->random, (uint64_t)s->crash_odds) == 0;
 }
 
+/* A person retried what was given up: who is still at work on it is not counted twice. */
+static void forget_lost(struct sim *s) {
+        for (size_t i = 0; i < s->rollout->n_members; i++) {
+                struct sim_node *n = &s->nodes[s->node_of_member[i]];
+                n->given_up |= n->out_of_service;
+        }
+}
+
 int sim_server_step(struct sim *s, const struct rollout_event *event) {
         EFFECTS_DONE struct rollout_effects effects = {0};
         struct err *err = NULL;
@@ -345,6 +485,9 @@ int sim_server_step(struct sim *s, const struct rollout_event *event) {
                 return 0;
         }
         carry_out(s, &effects, false);
+        if (event->type == ROLLOUT_EVENT_RETRY)
+                forget_lost(s);
+        check_slots(s);
         return 0;
 }
 
@@ -366,6 +509,16 @@ void sim_server_presence(struct sim *s, size_t node) {
 void sim_server_report(struct sim *s, size_t node) {
         struct sim_node *n = &s->nodes[node];
         char revision[24];
+        /* Now and then what it says of an older assignment is late, and comes to the wrong rollout. */
+        if (s->rollout && n->held < n->version && n->running != s->revision && n->running != 0 &&
+            s->rollout->phase != ROLLOUT_ROLLING_BACK && sim_chance(s, 0.1)) {
+                sim_revision_name(n->running, revision);
+                (void)sim_server_step(s, &(struct rollout_event){.type = ROLLOUT_EVENT_NODE_STATE,
+                                                                 .node = n->name,
+                                                                 .revision = revision,
+                                                                 .state = MEMBER_HEALTHY});
+                return;
+        }
         if (!s->rollout || n->by_rollout != s->rollout_number || n->held != n->version || n->assigned == 0)
                 return;
         n->said_healthy |= n->state == MEMBER_HEALTHY;
@@ -420,8 +573,40 @@ static struct quantity draw_quantity(struct sim *s, int64_t number, int64_t perc
         return (struct quantity){true, true, (int64_t)prng_below(&s->random, (uint64_t)percent + 1)};
 }
 
+static void draw_people(struct sim *s, struct rollout_policy *p) {
+        for (size_t i = 0; i < p->n_waves; i++) {
+                if (sim_chance(s, 0.2))
+                        p->waves[i].approvals = 1 + (int64_t)prng_below(&s->random, 2);
+                if (sim_chance(s, 0.3))
+                        p->waves[i].failure_budget = draw_quantity(s, 2, 30);
+                if (sim_chance(s, 0.2))
+                        p->waves[i].min_sample = 1 + (int64_t)prng_below(&s->random, 4);
+        }
+        if (sim_chance(s, 0.3))
+                p->download_deadline_ms = sim_span(s, 2 * MINUTE);
+        if (sim_chance(s, 0.3))
+                p->apply_deadline_ms = sim_span(s, 2 * MINUTE);
+        if (sim_chance(s, 0.3))
+                p->confirm_deadline_ms = sim_span(s, 2 * MINUTE);
+}
+
+static void draw_budgets(struct sim *s, struct rollout_policy *p, struct rollout_budget budgets[2]) {
+        static const char *site[] = {"site"};
+        p->budgets = budgets;
+        if (sim_chance(s, 0.4))
+                budgets[p->n_budgets++] =
+                        (struct rollout_budget){.max_unavailable = {true, sim_chance(s, 0.5),
+                                                                    1 + (int64_t)prng_below(&s->random, 30)}};
+        if (sim_chance(s, 0.4))
+                budgets[p->n_budgets++] =
+                        (struct rollout_budget){.group_by = site,
+                                                .n_group_by = 1,
+                                                .max_unavailable = {true, sim_chance(s, 0.5),
+                                                                    1 + (int64_t)prng_below(&s->random, 10)}};
+}
+
 static void draw_policy(struct sim *s, struct rollout_policy *p, struct rollout_wave_policy waves[4],
-                        struct pair canary[1]) {
+                        struct pair canary[1], struct rollout_budget budgets[2]) {
         static const char *const names[] = {"canary", "early", "many", "late"};
         rollout_policy_default(p);
         p->n_waves = prng_below(&s->random, 5);
@@ -439,6 +624,8 @@ static void draw_policy(struct sim *s, struct rollout_policy *p, struct rollout_
                         waves[i].success_threshold =
                                 (struct quantity){true, true, 50 + (int64_t)prng_below(&s->random, 51)};
         }
+        draw_people(s, p);
+        draw_budgets(s, p, budgets);
         p->max_failed = draw_quantity(s, 3, 20);
         p->min_sample = 1 + (int64_t)prng_below(&s->random, 3);
         p->progress_deadline_ms = sim_span(s, 5 * MINUTE);
@@ -466,6 +653,7 @@ void sim_server_begin(struct sim *s) {
         struct rollout_policy policy;
         struct rollout_wave_policy waves[4];
         struct pair canary[1];
+        struct rollout_budget budgets[2];
         struct err *err = NULL;
         if (s->rollout && !rollout_phase_is_final(s->rollout->phase))
                 (void)sim_server_step(s, &(struct rollout_event){.type = ROLLOUT_EVENT_SUPERSEDE});
@@ -473,7 +661,7 @@ void sim_server_begin(struct sim *s) {
         s->rollout_number++;
         s->revision = s->n_revisions++;
         s->badness[s->revision] = sim_chance(s, 0.6) ? 0.01 : prng_unit(&s->random);
-        draw_policy(s, &policy, waves, canary);
+        draw_policy(s, &policy, waves, canary, budgets);
 
         struct rollout_candidate *candidates = calloc(MAX(s->n_nodes, 1u), sizeof(*candidates));
         char(*names)[24] = calloc(MAX(s->n_nodes, 1u), sizeof(*names));
