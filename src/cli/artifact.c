@@ -243,13 +243,17 @@ int artifact_publish(struct artifact_set *s, const char *what) {
         struct tuf_publish_result result;
         int r = tuf_publisher_publish(s->publisher, &result, &err);
         if (r == -ENOKEY) {
-                printf("%s is staged, and not public yet: %s.\n", what, err_message(err));
-                printf("Sign with 'skerry repo sign', then 'skerry repo publish'.\n");
+                /* No failure, since others may sign; but no node sees it, and that is not to be missed. */
+                fprintf(stderr,
+                        "skerry: warning: %s is only staged, not published: %s.\n"
+                        "Sign with 'skerry repo sign', then 'skerry repo publish'.\n",
+                        what, err_message(err));
                 return EXIT_SUCCESS;
         }
         if (r < 0)
                 return cli_fail(err);
         repo_warn_of_expiry(s->publisher);
+        repo_warn_of_clock(&result);
         printf("%s is published (targets %lld, snapshot %lld, timestamp %lld).\n", what,
                (long long)result.targets, (long long)result.snapshot, (long long)result.timestamp);
         return EXIT_SUCCESS;

@@ -437,7 +437,9 @@ static int finish(struct push *p) {
                 return EXIT_SUCCESS;
         }
         if (p->s->no_publish) {
-                printf("%s is staged; 'skerry repo publish' makes it public.\n", what);
+                fprintf(stderr,
+                        "skerry: %s is only staged, not published: 'skerry repo publish' makes it public.\n",
+                        what);
                 return EXIT_SUCCESS;
         }
         return artifact_publish(p->set, what);

@@ -16,6 +16,7 @@
 #define PASSPHRASE_MAX 1024
 #define HOUR_S 3600
 #define DAY_S (24 * HOUR_S)
+#define CLOCK_SLACK_S 60 /* by which the clocks of machines that take turns may differ */
 
 /* ---- Passphrases */
 
@@ -57,6 +58,15 @@ static int read_passphrase(const char *file, char **ret, struct err **err) {
         }
         *ret = text;
         return 0;
+}
+
+void repo_warn_of_passphrase_file(const char *file) {
+        struct stat st;
+        if (file && stat(file, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & (S_IRGRP | S_IROTH)))
+                fprintf(stderr,
+                        "skerry: warning: others than its owner can read the passphrase file %s (mode %04o): "
+                        "run 'chmod 600 %s'\n",
+                        file, (unsigned)(st.st_mode & 07777), file);
 }
 
 int repo_passphrase(void *arg, const char *key_name, char **ret, struct err **err) {
@@ -103,6 +113,8 @@ int repo_open(const struct repo_globals *g, bool read_only, struct tuf_publisher
         const struct tuf_publisher_options o = {.passphrase = read_only ? NULL : repo_passphrase,
                                                 .passphrase_arg = g->passphrase_file,
                                                 .read_only = read_only};
+        if (!read_only)
+                repo_warn_of_passphrase_file(g->passphrase_file);
         return tuf_publisher_open(g->repository, &o, ret, err);
 }
 
@@ -134,6 +146,17 @@ static int warn_one(void *arg, const struct tuf_publisher_role *r) {
 
 void repo_warn_of_expiry(struct tuf_publisher *p) {
         (void)tuf_publisher_each_role(p, warn_one, NULL);
+}
+
+void repo_warn_of_clock(const struct tuf_publish_result *result) {
+        char text[48], now[TUF_TIME_SIZE];
+        if (result->timestamp_earlier_s > CLOCK_SLACK_S)
+                fprintf(stderr,
+                        "skerry: warning: the new timestamp expires %s sooner than the one that it replaces: "
+                        "this machine's clock seems to be behind (it says %s). Set it right, and run 'skerry "
+                        "repo publish' again\n",
+                        age_format(result->timestamp_earlier_s * 1000, text, sizeof(text)),
+                        tuf_time_format(clock_wall_ms(clock_system()) / 1000, now));
 }
 
 int repo_read(const char *path, size_t limit, char **ret, size_t *ret_len, struct err **err) {
@@ -206,6 +229,7 @@ static int run_init(void *settings, char **arguments, size_t n) {
         if (s->development && (s->root_key || s->targets_key))
                 return cli_usage("repo init",
                                  "--development makes one key for all roles; take it or given keys");
+        repo_warn_of_passphrase_file(s->repo.passphrase_file);
         int r = read_keys(s, &i, &passphrase, &err);
         if (r >= 0)
                 r = tuf_publisher_init(dir, &i, NULL, &err);

@@ -31,6 +31,10 @@ int repo_new_passphrase(const char *file, const char *key_name, char **ret, stru
 enum signing_scheme repo_scheme(const char *name);
 /* Says on standard error which roles expire soon, and what to do. */
 void repo_warn_of_expiry(struct tuf_publisher *p);
+/* Says on standard error when this machine's clock seems to have been behind at publishing. */
+void repo_warn_of_clock(const struct tuf_publish_result *result);
+/* Says on standard error when others may read the file; NULL is fine. */
+void repo_warn_of_passphrase_file(const char *file);
 /* "in 6d", "expired 2h ago". */
 const char *repo_expiry_text(int64_t expires_s, char *out, size_t size);
 /* A whole file; "-" is standard input. */

@@ -40,6 +40,7 @@ static int run_publish(void *settings, char **arguments, size_t n) {
             (s->sweep && tuf_publisher_sweep(p, &files, &bytes, &err) < 0))
                 return cli_fail(err);
         repo_warn_of_expiry(p);
+        repo_warn_of_clock(&done);
         if (output != OUTPUT_TABLE) {
                 _cleanup_(json_decrefp) json_t *j =
                         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "root", (json_int_t)done.root,

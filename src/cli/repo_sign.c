@@ -63,6 +63,7 @@ static int sign_prepared(const struct sign_settings *s) {
         if (!s->key_file == !s->sign_command || (s->sign_command && !s->public_key))
                 return cli_usage("repo sign",
                                  "--prepared wants --private-key, or --command together with --public-key");
+        repo_warn_of_passphrase_file(s->repo.passphrase_file);
         if (open_signer(s, &signer, &err) < 0 ||
             repo_read(s->prepared, TUF_TARGETS_MAX, &data, &len, &err) < 0 ||
             tuf_prepared_sign(data, len, signer, &out, &out_len, &err) < 0 ||

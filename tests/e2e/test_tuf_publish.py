@@ -232,6 +232,33 @@ def test_private_keys_are_private(work):
     assert "does not open" in work.call("sign", "--passphrase-file", wrong, code=77)
 
 
+def test_a_passphrase_file_for_all_to_read_is_warned_of(build, tmp_path):
+    work = Work(build, tmp_path)
+
+    def said(*words):
+        return subprocess.run([str(work.program), "repo", *map(str, words), *work.keyed], capture_output=True, text=True,
+                              timeout=120, check=True).stderr
+
+    work.passphrase.chmod(0o644)
+    assert f"chmod 600 {work.passphrase}" in said("publish", "-r", work.folder)
+    assert f"chmod 600 {work.passphrase}" in said("init", tmp_path / "second")
+    work.passphrase.chmod(0o600)
+    assert "chmod" not in said("publish", "-r", work.folder)
+
+
+def test_a_clock_that_is_behind_is_warned_of(work):
+    def said(*front):
+        # libfaketime is loaded before the sanitizer
+        env = dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0")
+        return subprocess.run([*front, str(work.program), "repo", "publish", "-r", str(work.folder), *work.keyed],
+                              capture_output=True, text=True, timeout=120, check=True, env=env).stderr
+
+    assert "clock seems" not in said()
+    assert "clock seems" not in said("faketime", "-f", "+2h")
+    assert "clock seems to be behind" in said()
+    assert "clock seems" not in said()
+
+
 # ---- the suite of the TUF project, where somebody has unpacked it
 
 def test_conformance(build):

@@ -165,6 +165,8 @@ int tuf_publisher_submit_signature(struct tuf_publisher *p, const char *role, co
 struct tuf_publish_result {
         int64_t root, timestamp, snapshot, targets; /* versions that are public now */
         size_t roles;                               /* how many roles were new */
+        int64_t timestamp_earlier_s; /* how much sooner than the one before it the timestamp expires; else 0
+                                      */
 };
 /* Signs what is staged with the keys at hand, then makes it public together with a new snapshot and
  * timestamp; with nothing staged it makes a new timestamp (and a new snapshot where half of its time is

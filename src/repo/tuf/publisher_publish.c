@@ -283,6 +283,8 @@ int tuf_publisher_publish(struct tuf_publisher *p, struct tuf_publish_result *re
         if ((r = make_timestamp(p, &release, err)) < 0)
                 return r;
         choose_order(p, &release);
+        const struct tuf_metadata *before = table_get(p->published, "timestamp");
+        int64_t earlier = before ? before->expires_s - release.timestamp->expires_s : 0;
         size_t n = strv_len(release.roles);
         if ((r = write_all(p, &release, err)) < 0 || (r = settle(p, &release, err)) < 0)
                 return r;
@@ -294,6 +296,7 @@ int tuf_publisher_publish(struct tuf_publisher *p, struct tuf_publish_result *re
                         .snapshot = highest(p, "snapshot"),
                         .targets = highest(p, "targets"),
                         .roles = n,
+                        .timestamp_earlier_s = MAX(earlier, 0),
                 };
         return 0;
 }
