@@ -18,6 +18,7 @@
 #include "agent/proc.h"
 #include "agent/reconcile.h"
 #include "agent/report_numbers.h"
+#include "agent/secrets.h"
 #include "agent/state_file.h"
 #include "agent/status.h"
 #include "base/log.h"
@@ -43,6 +44,7 @@ struct agent {
         struct object_store *objects;
         struct artifact_service *artifacts;
         struct ledger *ledger;
+        struct secrets *secrets;
         struct drift *drift;
         struct cgroup *cgroup;
         struct network_watch *network;
@@ -380,6 +382,7 @@ static int make_reconciler(struct agent *a, struct err **err) {
                 .state = s->state,
                 .node = a->node,
                 .objects = a->objects,
+                .secrets = a->secrets,
                 .artifacts = artifact_service_store(a->artifacts),
                 .ledger = a->ledger,
                 .drift = a->drift,
@@ -422,6 +425,8 @@ static int agent_open(struct agent *a, const struct agent_settings *s, struct er
         int r = open_folders(a, err);
         if (r == 0)
                 r = loop_new(&a->loop, err);
+        if (r == 0)
+                r = secrets_new(s->state, s->secrets_folder, &a->secrets, err);
         if (r < 0)
                 return r;
         (void)loop_on_signals(a->loop, on_signal, a);
@@ -462,6 +467,7 @@ static void agent_close(struct agent *a) {
         ledger_free(a->ledger);
         report_numbers_free(a->numbers);
         object_store_free(a->objects);
+        secrets_free(a->secrets);
         root_dir_free(a->sysroot);
         table_free(a->warned);
         json_decref(a->facts);
@@ -529,6 +535,17 @@ static void enrol_waiting(void *arg, const char *why) {
         set_link_text(a, why);
 }
 
+/* Its age identity is as old as its being a node, or as its first start with one; from then on others may
+ * encrypt for it, so its public half is among its facts. */
+static int know_secrets(struct agent *a, struct err **err) {
+        int r = secrets_ensure_identity(a->secrets, err);
+        if (r < 0)
+                return err_wrap_code(err, r, "age identity");
+        if (json_object_set_new(a->facts, "recipient", json_string(secrets_recipient(a->secrets))) < 0)
+                return err_set_errno(err, ENOMEM, "agent");
+        return 0;
+}
+
 static int become(struct agent *a, struct identity *identity, struct err **err) {
         a->identity = identity;
         if (!a->node && !(a->node = str_dup(identity_name(identity))))
@@ -538,7 +555,7 @@ static int become(struct agent *a, struct identity *identity, struct err **err) 
                                "the state folder holds the work of node %s, the identity is %s's", a->node,
                                identity_name(identity));
         artifact_service_take_bundle(a->artifacts, identity_bundle(identity));
-        return 0;
+        return know_secrets(a, err);
 }
 
 static void enrolled_to_run(void *arg, struct identity *identity, const struct err *problem) {
@@ -582,8 +599,11 @@ static int start_enrolment(struct agent *a, bool keep_trying,
 
 static void enrolled_to_end(void *arg, struct identity *identity, const struct err *problem) {
         struct agent *a = arg;
+        _cleanup_(err_freep) struct err *err = NULL;
         a->identity = identity;
         (void)report_numbers_next(a->numbers);
+        if (identity && know_secrets(a, &err) < 0)
+                (void)fprintf(stderr, "skerry-agent: %s (tried again when it runs)\n", err_message(err));
         if (identity)
                 (void)printf("enrolled as %s\n", identity_name(identity));
         else

@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "agent/driver/artifacts.h"
+#include "agent/driver/secrets.h"
 #include "base/random.h"
 #include "base/str.h"
 
-#define APP_PARTS_MAX 3
+#define APP_PARTS_MAX 4
 /* A process without checks is taken as running when it has stayed up this long. */
 #define APP_SETTLE_MS 250
 #define APP_BACKOFF_MS 1000
@@ -27,7 +28,8 @@ struct app {
         enum app_driver kind;
         struct desired *desired;
         const struct unit *unit;
-        struct driver_part *parts[APP_PARTS_MAX]; /* files, artifacts where there are some, what runs */
+        struct driver_part
+                *parts[APP_PARTS_MAX]; /* files, artifacts and secrets where there are some, what runs */
         size_t n_parts;
         size_t runner;                                    /* the part of what runs; 0: nothing does */
         char trouble[APP_PARTS_MAX][APP_MESSAGE_MAX / 2]; /* what is wrong with a part; "" when well */
@@ -135,6 +137,8 @@ static int make(const struct app_host *host, const struct driver_app *what, enum
         r = add_part(a, &files_driver, what, err);
         if (r == 0 && artifacts_are_shown(what->unit))
                 r = add_part(a, &artifacts_driver, what, err);
+        if (r == 0 && secrets_are_given(host->driver, what->unit, what->name))
+                r = add_part(a, &secrets_driver, what, err);
         if (r == 0 && driver != &files_driver) {
                 a->runner = a->n_parts;
                 r = add_part(a, driver, what, err);

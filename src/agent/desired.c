@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "crypto/digest.h"
+#include "fleet/sops.h"
 #include "repo/artifact.h"
 
 #define DESIRED_ARENA_MAX ((size_t)64 << 20)
@@ -100,8 +101,10 @@ static int collect_objects(struct object_store *objects, const struct source *s,
                 if (r < 0)
                         return r;
                 for (size_t i = 0; i < revision->n_apps; i++)
-                        for (size_t k = 0; k < revision->apps[i].n_files; k++) {
-                                const char *digest = revision->apps[i].files[k].sha256;
+                        for (size_t k = 0; k < revision->apps[i].n_files + revision->apps[i].n_secrets; k++) {
+                                const struct app_spec *app = &revision->apps[i];
+                                const char *digest = k < app->n_files ? app->files[k].sha256
+                                                                      : app->secrets[k - app->n_files].sha256;
                                 if ((only_missing && object_store_has(objects, digest)) ||
                                     strv_has(list, digest))
                                         continue;
@@ -175,6 +178,23 @@ static int artifacts_to_json(json_t *o, const struct unit *u) {
         return spec->n_artifacts ? json_object_set(o, "artifacts", artifacts) : 0;
 }
 
+static int secrets_to_json(json_t *o, const struct unit *u) {
+        const struct app_spec *spec = u->spec;
+        _cleanup_json_ json_t *secrets = json_array();
+        if (!secrets)
+                return -1;
+        for (size_t i = 0; i < spec->n_secrets; i++) {
+                const struct app_secret *s = &spec->secrets[i];
+                _cleanup_json_ json_t *j = json_pack("{s:i, s:s, s:s}", "kind", (int)s->kind, "key", s->key,
+                                                     "sha256", u->secrets[i].sha256);
+                if (!j || set_text(j, "name", s->name) < 0 || set_text(j, "path", s->path) < 0 ||
+                    set_number(j, "mode", s->mode) < 0 || set_text(j, "owner", s->owner) < 0 ||
+                    set_text(j, "group", s->group) < 0 || json_array_append(secrets, j) < 0)
+                        return -1;
+        }
+        return spec->n_secrets ? json_object_set(o, "secrets", secrets) : 0;
+}
+
 static int checks_to_json(json_t *o, const struct app_spec *spec) {
         _cleanup_json_ json_t *checks = json_array();
         if (!checks)
@@ -213,8 +233,9 @@ static int digest_unit(struct unit *u, struct err **err) {
         if (!o || !environment || set_texts(o, "command", s->command) < 0 ||
             set_text(o, "workingDirectory", s->working_directory) < 0 || set_text(o, "user", s->user) < 0 ||
             (s->environment.n && json_object_set(o, "environment", environment) < 0) ||
-            files_to_json(o, u) < 0 || artifacts_to_json(o, u) < 0 || checks_to_json(o, s) < 0 ||
-            manifests_to_json(o, s) < 0 || set_texts(o, "dependsOn", s->depends_on) < 0 ||
+            files_to_json(o, u) < 0 || artifacts_to_json(o, u) < 0 || secrets_to_json(o, u) < 0 ||
+            checks_to_json(o, s) < 0 || manifests_to_json(o, s) < 0 ||
+            set_texts(o, "dependsOn", s->depends_on) < 0 ||
             set_number(o, "restart", (int64_t)s->restart) < 0 ||
             set_number(o, "backoff", s->restart_backoff_ms) < 0 ||
             set_number(o, "backoffCap", s->restart_backoff_cap_ms) < 0 ||
@@ -257,13 +278,31 @@ static int find_assigned(const struct source *s, const struct app_spec *spec, si
                        spec->name, a->name, a->version, platform_here());
 }
 
+/* Other recipients are no reason to apply an app again: only the value's own cipher text is. */
+static int digest_secret(struct object_store *objects, const struct app_secret *s, struct unit_secret *ret,
+                         struct err **err) {
+        _cleanup_(sops_freep) struct sops *file = NULL;
+        _cleanup_(x_freep) char *text = NULL;
+        const char *cipher_text;
+        size_t len;
+        int r = object_store_read(objects, s->sha256, SOPS_FILE_MAX, &text, &len, err);
+        if (r == 0)
+                r = sops_parse(s->source, text, len, &file, err);
+        if (r == 0)
+                r = sops_find(file, s->key, &cipher_text, err);
+        if (r == 0)
+                sha256_hex(cipher_text, strlen(cipher_text), ret->sha256);
+        return r;
+}
+
 static int make_unit(struct desired *d, struct object_store *objects, const struct app_spec *spec,
                      struct unit *u, struct err **err) {
         u->spec = spec;
         u->files = arena_calloc(d->arena, spec->n_files ? spec->n_files : 1, sizeof(*u->files));
         u->artifacts =
                 arena_calloc(d->arena, spec->n_artifacts ? spec->n_artifacts : 1, sizeof(*u->artifacts));
-        if (!u->files || !u->artifacts)
+        u->secrets = arena_calloc(d->arena, spec->n_secrets + 1, sizeof(*u->secrets));
+        if (!u->files || !u->artifacts || !u->secrets)
                 return err_set_errno(err, ENOMEM, "app %s", spec->name);
         for (size_t i = 0; i < spec->n_files; i++) {
                 const struct app_file *file = &spec->files[i];
@@ -284,6 +323,11 @@ static int make_unit(struct desired *d, struct object_store *objects, const stru
                 int r = find_assigned(d->source, spec, i, &u->artifacts[i], err);
                 if (r < 0)
                         return r;
+        }
+        for (size_t i = 0; i < spec->n_secrets; i++) {
+                int r = digest_secret(objects, &spec->secrets[i], &u->secrets[i], err);
+                if (r < 0)
+                        return err_wrap(err, "app %s", spec->name);
         }
         return digest_unit(u, err);
 }

@@ -33,10 +33,14 @@ struct unit_file {
         char sha256[65]; /* of the content as it lies on the node */
         int64_t size;
 };
+struct unit_secret {
+        char sha256[65]; /* of the value's cipher text: the same as long as the value is not encrypted anew */
+};
 struct unit {
         const struct app_spec *spec; /* bound: no references left */
         char digest[65];
         struct unit_file *files;             /* as many as spec->n_files */
+        struct unit_secret *secrets;         /* as many as spec->n_secrets */
         struct assigned_artifact *artifacts; /* as many as spec->n_artifacts; texts belong to the source */
 };
 

@@ -524,6 +524,10 @@ int ledger_intend_apply(struct ledger *l, const struct source *source, const str
                 if (spec->artifacts[i].path && !app_has_path(a, spec->artifacts[i].path) &&
                     (r = add_file(a, spec->artifacts[i].path, u->artifacts[i].sha256)) < 0)
                         return r;
+        for (size_t i = 0; i < spec->n_secrets; i++)
+                if (spec->secrets[i].path && !app_has_path(a, spec->secrets[i].path) &&
+                    (r = add_file(a, spec->secrets[i].path, u->secrets[i].sha256)) < 0)
+                        return r;
         memcpy(a->source, source->id, sizeof(a->source));
         memcpy(a->digest, u->digest, sizeof(a->digest));
         a->driver = spec->driver;
@@ -545,6 +549,9 @@ int ledger_done_apply(struct ledger *l, const struct unit *u) {
         for (size_t i = 0; r == 0 && i < u->spec->n_artifacts; i++)
                 if (u->spec->artifacts[i].path)
                         r = add_file(&fresh, u->spec->artifacts[i].path, u->artifacts[i].sha256);
+        for (size_t i = 0; r == 0 && i < u->spec->n_secrets; i++)
+                if (u->spec->secrets[i].path)
+                        r = add_file(&fresh, u->spec->secrets[i].path, u->secrets[i].sha256);
         if (r < 0) {
                 free_files(fresh.files, fresh.n_files);
                 return r;

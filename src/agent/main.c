@@ -61,6 +61,11 @@
                 OPTION("podman-image-store", OPTION_STRING, podman_image_store, "DIR", NULL,                 \
                        "A further, read-only store of images, which agents may share")
 
+#define OPTION_SECRETS                                                                                       \
+        OPTION("secrets-folder", OPTION_STRING, secrets_folder, "DIR", NULL,                                 \
+               "Where decrypted secrets lie, in memory (default: /run/skerry-secrets, else "                 \
+               "/dev/shm/skerry-secrets)")
+
 #define OPTIONS_REPOSITORY                                                                                   \
         {.name = "repository-root",                                                                          \
          .type = OPTION_STRING,                                                                              \
@@ -98,6 +103,7 @@ static const struct option_spec run_options[] = {
                "Bytes that artifacts may take of the link in a day"),
         OPTION("never-full", OPTION_BOOL, never_full, NULL, NULL,
                "Metered link: artifacts come as differences or not at all"),
+        OPTION_SECRETS,
         OPTIONS_PODMAN,
         {.name = "log-level",
          .type = OPTION_CHOICE,
@@ -128,7 +134,8 @@ static const struct option_spec status_options[] = {
 
 static const struct option_spec import_options[] = {OPTION_STATE, OPTION_SYSROOT, OPTIONS_REPOSITORY,
                                                     OPTIONS_END};
-static const struct option_spec stop_options[] = {OPTION_STATE, OPTION_SYSROOT, OPTIONS_PODMAN, OPTIONS_END};
+static const struct option_spec stop_options[] = {OPTION_STATE, OPTION_SYSROOT, OPTION_SECRETS,
+                                                  OPTIONS_PODMAN, OPTIONS_END};
 static const struct option_spec version_options[] = {OPTIONS_END};
 
 static int fail(const struct err *err) {

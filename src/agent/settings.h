@@ -12,6 +12,7 @@ struct agent_settings {
         char *repository_root, *trust, **mirrors;
         char *artifact_budget, *bandwidth, *daily_budget;
         bool never_full;
+        char *secrets_folder;
         char *output; /* status: text or json */
         char *log_level;
 };

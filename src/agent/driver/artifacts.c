@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/driver/shown_link.h"
 #include "base/str.h"
 
 struct artifacts_part;
@@ -177,45 +178,6 @@ static void work(void *arg) {
 
 /* ---- links */
 
-static int make_link(struct artifacts_part *p, const char *path, const char *to, bool *ret_changed,
-                     struct err **err) {
-        struct root_dir *sysroot = p->part.host->sysroot;
-        char is[PATH_MAX];
-        const char *slash = strrchr(path, '/');
-        _cleanup_(x_freep) char *folder = str_dup_n(path, slash && slash > path ? (size_t)(slash - path) : 1);
-        const char *name = slash ? slash + 1 : path;
-        int r = root_dir_make_parents(sysroot, path);
-        if (!folder)
-                return err_set_errno(err, ENOMEM, "link %s", path);
-        if (r < 0)
-                return err_set_errno(err, -r, "folders of %s", path);
-        _cleanup_(x_closep) int fd =
-                root_dir_openat(sysroot, str_eq(folder, "/") ? "." : folder, O_RDONLY | O_DIRECTORY, 0);
-        if (fd < 0)
-                return err_set_errno(err, -fd, "folder of %s", path);
-        ssize_t n = readlinkat(fd, name, is, sizeof(is) - 1);
-        if (n >= 0) {
-                is[n] = '\0';
-                if (str_eq(is, to))
-                        return 0;
-        }
-        _cleanup_(x_freep) char *fresh = str_format(".%s.skerry-new", name);
-        if (!fresh)
-                return err_set_errno(err, ENOMEM, "link %s", path);
-        (void)unlinkat(fd, fresh, 0);
-        if (symlinkat(to, fd, fresh) < 0)
-                return err_set_errno(err, errno, "link %s", path);
-        if (renameat(fd, fresh, fd, name) < 0) {
-                int error = errno;
-                (void)unlinkat(fd, fresh, 0);
-                return err_set_errno(err, error, "put the link %s in place", path);
-        }
-        if (fsync(fd) < 0)
-                return err_set_errno(err, errno, "link %s", path);
-        *ret_changed = true;
-        return 0;
-}
-
 static int make_links(struct artifacts_part *p, unsigned *ret_changed, struct err **err) {
         const struct app_spec *spec = p->unit->spec;
         for (size_t i = 0; i < spec->n_artifacts; i++) {
@@ -230,7 +192,8 @@ static int make_links(struct artifacts_part *p, unsigned *ret_changed, struct er
                                        "artifact %s:%s is of type %s: only a tree or a file can have a path",
                                        a->name, a->version, artifact_type_name(a->type));
                 _cleanup_(x_freep) char *place = artifact_store_place(p->part.host->artifacts, a);
-                int r = place ? make_link(p, spec->artifacts[i].path, place, &changed, err)
+                int r = place ? shown_link_put(p->part.host->sysroot, spec->artifacts[i].path, place,
+                                               &changed, err)
                               : err_set_errno(err, ENOMEM, "link");
                 if (r < 0)
                         return r;

@@ -19,6 +19,7 @@
 
 struct drift;
 struct cgroup;
+struct secrets;
 
 struct podman_settings {
         const char *program;                                       /* "podman" */
@@ -31,6 +32,7 @@ struct driver_host { /* what the agent lends to its drivers; outlives every part
         const char *state; /* the state folder */
         const char *node;
         struct object_store *objects;
+        struct secrets *secrets;          /* NULL: this agent has none (tests) */
         struct artifact_store *artifacts; /* NULL: this agent has none (tests) */
         const struct ledger *ledger;
         struct drift *drift;   /* file watching; NULL: none */

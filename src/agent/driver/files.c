@@ -210,9 +210,12 @@ static bool is_wanted(const struct files_part *p, const char *path) {
         for (size_t i = 0; i < n_files(p); i++)
                 if (str_eq(p->unit->spec->files[i].path, path))
                         return true;
-        /* Links to artifacts are made by a part of their own, and replaced in one step. */
+        /* Links to artifacts and secrets are made by parts of their own, and replaced in one step. */
         for (size_t i = 0; p->unit && i < p->unit->spec->n_artifacts; i++)
                 if (str_eq(p->unit->spec->artifacts[i].path, path))
+                        return true;
+        for (size_t i = 0; p->unit && i < p->unit->spec->n_secrets; i++)
+                if (str_eq(p->unit->spec->secrets[i].path, path))
                         return true;
         return false;
 }

@@ -10,6 +10,7 @@
 
 #include "agent/driver/accounts.h"
 #include "agent/driver/artifacts.h"
+#include "agent/driver/secrets.h"
 #include "base/str.h"
 
 #define LAUNCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -18,7 +19,10 @@
 void launch_done(struct launch *l) {
         free(l->path);
         strv_free(l->arguments);
-        strv_free(l->environment);
+        for (size_t i = 0; l->environment && i < l->n_open; i++)
+                free(l->environment[i]);
+        free(l->environment);
+        secret_free(l->hidden);
         free(l->folder);
         free(l->groups);
         x_closep(&l->folder_fd);
@@ -184,10 +188,43 @@ static int make_environment(const struct driver_host *host, const struct desired
         return 0;
 }
 
+static bool is_hidden(const struct app_spec *spec, const char *variable) {
+        for (size_t i = 0; i < spec->n_secrets; i++) {
+                const char *name = spec->secrets[i].kind == SECRET_ENVIRONMENT ? spec->secrets[i].name : NULL;
+                const char *rest = name ? str_after_prefix(variable, name) : NULL;
+                if (rest && *rest == '=')
+                        return true;
+        }
+        return false;
+}
+
+/* Puts the variables that secrets give behind the others, which they win over. */
+static int add_secrets(const struct driver_host *host, const struct app_spec *spec, char **open,
+                       struct launch *l, struct err **err) {
+        size_t n = 0, n_hidden = 0;
+        int r = secrets_variables(host, spec, &l->hidden, &n_hidden, err);
+        if (r < 0)
+                return r;
+        l->environment = calloc(strv_len(open) + n_hidden + 1, sizeof(*l->environment));
+        if (!l->environment)
+                return err_set_errno(err, ENOMEM, "environment");
+        for (size_t i = 0; open[i]; i++)
+                if (!is_hidden(spec, open[i])) {
+                        if (!(l->environment[n] = str_dup(open[i])))
+                                return err_set_errno(err, ENOMEM, "environment");
+                        l->n_open = ++n;
+                }
+        char *at = l->hidden ? secret_data(l->hidden) : NULL;
+        for (size_t i = 0; i < n_hidden; i++, at += strlen(at) + 1)
+                l->environment[n++] = at;
+        return 0;
+}
+
 int launch_prepare(const struct driver_host *host, const struct desired *desired, const struct app_spec *spec,
                    const char *const *command, struct launch *ret, struct err **err) {
         _cleanup_(launch_done) struct launch l = {.folder_fd = -1};
-        _cleanup_(x_freep) char *home = NULL;
+        _cleanup_(x_freep) char *home = NULL, *credentials = NULL;
+        _cleanup_(strv_freep) char **open = NULL;
         int r;
 
         if (!command || !command[0])
@@ -200,9 +237,15 @@ int launch_prepare(const struct driver_host *host, const struct desired *desired
             (r = find_user(host, spec, &l, &home, err)) < 0 ||
             (r = open_folder(host, spec, unit, &l, err)) < 0)
                 return r;
-        r = make_environment(host, desired, spec, home, &l.environment);
+        if ((r = secrets_credentials(host, spec, &credentials, err)) < 0)
+                return r;
+        r = make_environment(host, desired, spec, home, &open);
+        if (r == 0 && credentials)
+                r = set_variable(&open, "CREDENTIALS_DIRECTORY", credentials);
         if (r < 0)
                 return err_set_errno(err, -r, "environment");
+        if ((r = add_secrets(host, spec, open, &l, err)) < 0)
+                return r;
         *ret = l;
         l = (struct launch){.folder_fd = -1};
         return 0;

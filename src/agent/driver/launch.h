@@ -5,16 +5,19 @@
  * leads into the artifact (driver/artifacts.h). A program named by an absolute path is taken from the sysroot
  * where it exists there, else as it is named; a bare name is looked for in PATH. The environment is small and
  * the same everywhere: PATH, HOME, LANG, SKERRY_NODE, SKERRY_APP, SKERRY_REVISION, SKERRY_SYSROOT, and then
- * the app's own, which wins. */
+ * the app's own, which wins, and its secrets; CREDENTIALS_DIRECTORY where it has credentials. */
 #pragma once
 
 #include "agent/driver/driver.h"
+#include "base/secret.h"
 
 struct launch {
-        char *path;       /* absolute, on the host */
-        char **arguments; /* the command */
-        char **environment;
-        char *folder; /* on the host */
+        char *path;         /* absolute, on the host */
+        char **arguments;   /* the command */
+        char **environment; /* the first n_open are ours, the rest lie in `hidden` */
+        size_t n_open;
+        struct secret *hidden; /* variables from secrets; NULL: none */
+        char *folder;          /* on the host */
         int folder_fd;
         bool change_user;
         uid_t uid;
