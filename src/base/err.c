@@ -81,7 +81,7 @@ int(err_wrap)(struct err **err, const char *format, ...) {
         return -code;
 }
 
-int err_wrap_code(struct err **err, int r, const char *format, ...) {
+int(err_wrap_code)(struct err **err, int r, const char *format, ...) {
         int code = code_sane(r);
         if (!err)
                 return -code;

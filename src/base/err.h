@@ -49,6 +49,7 @@ static inline int err_below_zero(int r) {
 #define err_set(...) err_below_zero((err_set)(__VA_ARGS__))
 #define err_set_errno(...) err_below_zero((err_set_errno)(__VA_ARGS__))
 #define err_wrap(...) err_below_zero((err_wrap)(__VA_ARGS__))
+#define err_wrap_code(...) err_below_zero((err_wrap_code)(__VA_ARGS__))
 
 struct err *err_free(struct err *err);
 DEFINE_CLEANUP(struct err, err_free)

@@ -108,7 +108,8 @@ int age_identity_load(const char *path, struct age_identity **ret, struct err **
                 if (*line && *line != '#')
                         r = age_identity_parse(line, ret, err);
         }
-        explicit_bzero(text, len);
+        if (text)
+                explicit_bzero(text, len);
         if (r == -ENOENT)
                 return err_set(err, EINVAL, "%s: holds no age identity", path);
         return r < 0 ? err_wrap_code(err, r, "%s", path) : 0;

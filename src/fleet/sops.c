@@ -448,8 +448,8 @@ int sops_value(const struct sops *s, const char *pointer, struct secret **ret, s
         _cleanup_(buf_done) struct buf additional = BUF_INIT;
         _cleanup_(secret_freep) struct secret *plain = NULL;
         struct sops_path path;
-        enum sops_type type;
-        const char *text;
+        enum sops_type type = SOPS_STR;
+        const char *text = NULL;
         int r = sops_find(s, pointer, &text, err);
         if (r < 0)
                 return r;
@@ -457,7 +457,7 @@ int sops_value(const struct sops *s, const char *pointer, struct secret **ret, s
                 return err_set(err, ENOKEY, "%s: not open", s->name);
         (void)sops_locate(s, pointer, &path, NULL, &r);
         r = sops_path_text(&path, &additional);
-        if (r == 0)
+        if (r >= 0)
                 r = sops_value_open(text, (const uint8_t *)secret_text(s->data_key), buf_str(&additional),
                                     &type, &plain);
         if (r < 0)

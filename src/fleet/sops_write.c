@@ -123,14 +123,14 @@ static int make_plain(void *arg, const struct value *v, const struct sops_path *
         const struct sops *s = arg;
         _cleanup_(secret_freep) struct secret *plain = NULL;
         _cleanup_(buf_done) struct buf additional = BUF_INIT;
-        enum sops_type type;
+        enum sops_type type = SOPS_STR;
         (void)pointer;
         if (!sops_path_is_encrypted(path, &s->rule) || *v->text == '\0') {
                 *ret = json_from_value(v);
                 return *ret ? 0 : no_memory(s->name, err);
         }
         int r = sops_path_text(path, &additional);
-        if (r == 0)
+        if (r >= 0)
                 r = sops_value_open(v->text, (const uint8_t *)secret_text(s->data_key), buf_str(&additional),
                                     &type, &plain);
         if (r < 0)
