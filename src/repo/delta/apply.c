@@ -12,8 +12,8 @@
 #include "repo/delta/coder_program.h"
 #include "repo/delta/format.h"
 
-#define WINDOW_SIZE ((size_t)64 << 10) /* of the seed */
-#define WINDOWS 4
+#define WINDOW_SIZE ((size_t)32 << 10) /* of the seed */
+#define WINDOWS 24
 
 struct window {
         int64_t offset;
@@ -26,7 +26,7 @@ struct apply {
         const struct delta_apply_options *o;
         struct delta_head head;
         struct delta_target *target;
-        struct window windows[WINDOWS];
+        struct window windows[WINDOWS], *last; /* last: used */
         uint64_t clock;
         int64_t reported;
         int target_failed; /* what the target said */
@@ -45,11 +45,16 @@ static ssize_t read_column(void *arg, enum delta_column column, int64_t offset, 
 }
 
 static int fill(struct apply *a, int64_t offset, struct window **ret) {
-        struct window *w = &a->windows[0];
+        struct window *w = a->last;
+        if (w && w->n > 0 && w->offset == offset) {
+                *ret = w;
+                return 0;
+        }
+        w = &a->windows[0];
         for (unsigned i = 0; i < WINDOWS; i++) {
                 if (a->windows[i].n > 0 && a->windows[i].offset == offset) {
                         a->windows[i].used = ++a->clock;
-                        *ret = &a->windows[i];
+                        *ret = a->last = &a->windows[i];
                         return 0;
                 }
                 if (a->windows[i].used < w->used)
@@ -63,7 +68,7 @@ static int fill(struct apply *a, int64_t offset, struct window **ret) {
         w->n = n;
         w->offset = offset;
         w->used = ++a->clock;
-        *ret = w;
+        *ret = a->last = w;
         return 0;
 }
 

@@ -159,6 +159,25 @@ static int finish_frame(struct delta_elf_frame *f) {
         return 0;
 }
 
+/* For many projections through one map: its old offsets side by side, and by parts of the old file the pieces
+ * that begin in each. */
+struct delta_elf_index {
+        int64_t *offsets, *ends; /* ends: the furthest of all pieces up to this */
+        unsigned shift;
+        size_t n_buckets;
+        uint32_t *buckets; /* the first piece in each, and the end */
+};
+
+static struct delta_elf_index *index_free(struct delta_elf_index *x) {
+        if (!x)
+                return NULL;
+        free(x->offsets);
+        free(x->ends);
+        free(x->buckets);
+        free(x);
+        return NULL;
+}
+
 void delta_elf_frame_done(struct delta_elf_frame *f) {
         delta_elf_done(&f->old);
         free(f->places);
@@ -166,7 +185,7 @@ void delta_elf_frame_done(struct delta_elf_frame *f) {
         free(f->by_offset);
         free(f->by_address);
         free(f->straight);
-        free(f->old_offsets);
+        index_free(f->index);
         *f = (struct delta_elf_frame){0};
 }
 
@@ -174,16 +193,37 @@ void delta_elf_frame_set_map(struct delta_elf_frame *f, const struct delta_map *
         f->map = map;
         f->cursor = 0;
         memset(f->straight, 0, f->old.n * sizeof(*f->straight));
-        free(f->old_offsets);
-        f->old_offsets = NULL;
+        f->index = index_free(f->index);
 }
 
 int delta_elf_frame_index_map(struct delta_elf_frame *f) {
-        f->old_offsets = calloc(f->map->n + 1, sizeof(*f->old_offsets));
-        if (!f->old_offsets)
+        size_t n = f->map->n;
+        struct delta_elf_index *x = calloc(1, sizeof(*x));
+        if (!x)
                 return -ENOMEM;
-        for (size_t i = 0; i < f->map->n; i++)
-                f->old_offsets[i] = f->map->by_new[f->map->by_old[i]].old_offset;
+        x->offsets = calloc(n + 1, sizeof(*x->offsets));
+        x->ends = calloc(n + 1, sizeof(*x->ends));
+        int64_t last = n > 0 ? f->map->by_new[f->map->by_old[n - 1]].old_offset : 0;
+        while (last >> x->shift > (int64_t)(2 * n))
+                x->shift++;
+        x->n_buckets = (size_t)(last >> x->shift) + 1;
+        x->buckets = calloc(x->n_buckets + 1, sizeof(*x->buckets));
+        if (!x->offsets || !x->ends || !x->buckets) {
+                index_free(x);
+                return -ENOMEM;
+        }
+        int64_t end = 0;
+        size_t bucket = 0;
+        for (size_t i = 0; i < n; i++) {
+                const struct delta_piece *p = &f->map->by_new[f->map->by_old[i]];
+                end = MAX(end, p->old_offset + p->length);
+                x->offsets[i] = p->old_offset;
+                x->ends[i] = end;
+                for (; bucket < (size_t)(p->old_offset >> x->shift); bucket++)
+                        x->buckets[bucket + 1] = (uint32_t)i;
+        }
+        x->buckets[x->n_buckets] = (uint32_t)n;
+        f->index = x;
         return 0;
 }
 
@@ -465,12 +505,30 @@ static const struct delta_piece *piece_by_old(const struct delta_map *m, size_t 
 }
 
 static inline int64_t old_offset_of(const struct delta_elf_frame *f, size_t i) {
-        return f->old_offsets ? f->old_offsets[i] : piece_by_old(f->map, i)->old_offset;
+        return f->index ? f->index->offsets[i] : piece_by_old(f->map, i)->old_offset;
 }
 
 /* How many pieces begin at or before an old offset. */
 static size_t pieces_to(struct delta_elf_frame *f, int64_t at) {
         size_t n = f->map->n, c = f->cursor, low = 0, high = n;
+        if (f->index) {
+                const struct delta_elf_index *x = f->index;
+                if (at < 0 || n == 0)
+                        return 0;
+                size_t bucket = (size_t)(at >> x->shift);
+                if (bucket >= x->n_buckets)
+                        return n;
+                low = x->buckets[bucket];
+                high = x->buckets[bucket + 1];
+                while (low < high) {
+                        size_t middle = low + (high - low) / 2;
+                        if (x->offsets[middle] <= at)
+                                low = middle + 1;
+                        else
+                                high = middle;
+                }
+                return low;
+        }
         if (c > 0 && c <= n && old_offset_of(f, c - 1) <= at) {
                 if (c == n || old_offset_of(f, c) > at)
                         return c;
@@ -551,6 +609,8 @@ uint64_t delta_elf_project(struct delta_elf_frame *f, unsigned old_section, uint
         /* Old bytes may have been copied more than once: the longest piece tells best where they went. */
         int64_t longest = before_leads && x - before->old_offset < before->length ? before->length : 0;
         for (size_t i = n > 1 ? n - 1 : 0, tried = 0; i > 0 && tried < OVERLAPS_MAX; i--, tried++) {
+                if (f->index && f->index->ends[i - 1] <= x)
+                        break;
                 const struct delta_piece *p = piece_by_old(f->map, i - 1);
                 uint64_t to;
                 if (p->length > longest && x - p->old_offset < p->length && leads_to(p, s, place, x, &to)) {

@@ -53,6 +53,7 @@ static inline bool delta_elf_has_bytes(const struct delta_elf_section *s) {
 
 /* ---- Two versions side by side */
 
+struct delta_elf_index;
 struct delta_elf_place { /* a section of the new version */
         int old_index;   /* -1: it is new */
         uint64_t offset, size, address;
@@ -72,8 +73,8 @@ struct delta_elf_frame {
         } * straight;         /* by old index */
         unsigned *by_address; /* old sections that have addresses, by rising address */
         unsigned n_by_address;
-        size_t cursor;        /* in map->by_old */
-        int64_t *old_offsets; /* of map->by_old, side by side for the search; NULL: not made */
+        size_t cursor;                 /* in map->by_old */
+        struct delta_elf_index *index; /* of map->by_old; NULL: not made */
 };
 
 /* The publisher's: both parsed, sections matched by name. Takes neither over. */
