@@ -69,16 +69,23 @@ int json_decode(const char *text, size_t len, json_t **ret, struct err **err) {
 
 /* ---- Canonical writing ---- */
 
-static void write_string(struct buf *out, const char *s, size_t len) {
+struct canonical_writer {
+        struct buf *out;
+        struct err **err;
+        unsigned char escaped_below; /* control characters are escaped: 0x20; or are not: 0 */
+};
+
+static void write_string(const struct canonical_writer *w, const char *s, size_t len) {
+        struct buf *out = w->out;
         buf_putc(out, '"');
         size_t plain = 0; /* bytes not yet written that need no escape */
         for (size_t i = 0; i < len; i++) {
                 unsigned char c = (unsigned char)s[i];
-                if (c >= 0x20 && c != '"' && c != '\\')
+                if (c >= w->escaped_below && c != '"' && c != '\\')
                         continue;
                 buf_append(out, s + plain, i - plain);
                 plain = i + 1;
-                if (c < 0x20)
+                if (c < w->escaped_below)
                         buf_printf(out, "\\u%04x", c);
                 else {
                         buf_putc(out, '\\');
@@ -93,9 +100,9 @@ static int compare_text(const void *a, const void *b) {
         return strcmp(*(const char *const *)a, *(const char *const *)b); /* strcmp compares unsigned bytes */
 }
 
-static int write_canonical(const json_t *j, struct buf *out, unsigned depth, struct err **err);
+static int write_canonical(const struct canonical_writer *w, const json_t *j, unsigned depth);
 
-static int write_canonical_object(const json_t *j, struct buf *out, unsigned depth, struct err **err) {
+static int write_canonical_object(const struct canonical_writer *w, const json_t *j, unsigned depth) {
         size_t n = json_object_size(j), i = 0;
         const char *few[KEYS_ON_STACK];
         _cleanup_(x_freep) const char **many = NULL;
@@ -103,65 +110,66 @@ static int write_canonical_object(const json_t *j, struct buf *out, unsigned dep
         if (n > ARRAY_SIZE(few)) {
                 keys = many = calloc(n, sizeof(*many));
                 if (!many)
-                        return err_set_errno(err, ENOMEM, "write JSON");
+                        return err_set_errno(w->err, ENOMEM, "write JSON");
         }
         /* jansson's iteration wants a non-const object but does not change it. */
         json_t *object = (json_t *)j;
         for (void *it = json_object_iter(object); it && i < n; it = json_object_iter_next(object, it))
                 keys[i++] = json_object_iter_key(it);
         qsort(keys, n, sizeof(*keys), compare_text);
-        buf_putc(out, '{');
+        buf_putc(w->out, '{');
         for (i = 0; i < n; i++) {
                 if (i > 0)
-                        buf_putc(out, ',');
-                write_string(out, keys[i], strlen(keys[i]));
-                buf_putc(out, ':');
-                int r = write_canonical(json_object_get(j, keys[i]), out, depth + 1, err);
+                        buf_putc(w->out, ',');
+                write_string(w, keys[i], strlen(keys[i]));
+                buf_putc(w->out, ':');
+                int r = write_canonical(w, json_object_get(j, keys[i]), depth + 1);
                 if (r < 0)
                         return r;
         }
-        buf_putc(out, '}');
+        buf_putc(w->out, '}');
         return 0;
 }
 
-static int write_canonical(const json_t *j, struct buf *out, unsigned depth, struct err **err) {
+static int write_canonical(const struct canonical_writer *w, const json_t *j, unsigned depth) {
         if (depth > ENCODE_DEPTH_MAX)
-                return err_set(err, EINVAL, "JSON nested deeper than %d levels", ENCODE_DEPTH_MAX);
+                return err_set(w->err, EINVAL, "JSON nested deeper than %d levels", ENCODE_DEPTH_MAX);
         if (!j)
-                return err_set(err, EINVAL, "no JSON value to write");
+                return err_set(w->err, EINVAL, "no JSON value to write");
         switch (json_typeof(j)) {
-        case JSON_NULL: buf_puts(out, "null"); return 0;
-        case JSON_TRUE: buf_puts(out, "true"); return 0;
-        case JSON_FALSE: buf_puts(out, "false"); return 0;
-        case JSON_INTEGER: buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(j)); return 0;
+        case JSON_NULL: buf_puts(w->out, "null"); return 0;
+        case JSON_TRUE: buf_puts(w->out, "true"); return 0;
+        case JSON_FALSE: buf_puts(w->out, "false"); return 0;
+        case JSON_INTEGER: buf_printf(w->out, "%" JSON_INTEGER_FORMAT, json_integer_value(j)); return 0;
         case JSON_REAL:
-                return err_set(err, EINVAL,
+                return err_set(w->err, EINVAL,
                                "number %g: numbers with a fraction have no canonical form, write it as text",
                                json_real_value(j));
         case JSON_STRING:
                 if (memchr(json_string_value(j), '\0', json_string_length(j)))
-                        return err_set(err, EINVAL, "text with a NUL character in it");
-                write_string(out, json_string_value(j), json_string_length(j));
+                        return err_set(w->err, EINVAL, "text with a NUL character in it");
+                write_string(w, json_string_value(j), json_string_length(j));
                 return 0;
         case JSON_ARRAY:
-                buf_putc(out, '[');
+                buf_putc(w->out, '[');
                 for (size_t i = 0; i < json_array_size(j); i++) {
                         if (i > 0)
-                                buf_putc(out, ',');
-                        int r = write_canonical(json_array_get(j, i), out, depth + 1, err);
+                                buf_putc(w->out, ',');
+                        int r = write_canonical(w, json_array_get(j, i), depth + 1);
                         if (r < 0)
                                 return r;
                 }
-                buf_putc(out, ']');
+                buf_putc(w->out, ']');
                 return 0;
-        case JSON_OBJECT: return write_canonical_object(j, out, depth, err);
+        case JSON_OBJECT: return write_canonical_object(w, j, depth);
         }
-        return err_set(err, EINVAL, "JSON value of unknown type");
+        return err_set(w->err, EINVAL, "JSON value of unknown type");
 }
 
-int json_encode_canonical(const json_t *j, struct buf *out, struct err **err) {
+static int encode_canonical(const json_t *j, unsigned char escaped_below, struct buf *out, struct err **err) {
+        const struct canonical_writer w = {.out = out, .err = err, .escaped_below = escaped_below};
         size_t before = out->len;
-        int r = write_canonical(j, out, 0, err);
+        int r = write_canonical(&w, j, 0);
         if (r == 0 && buf_failed(out) < 0)
                 r = err_set_errno(err, -buf_failed(out), "write JSON");
         if (r < 0 && out->data) { /* what could not be finished is not left half written */
@@ -169,6 +177,14 @@ int json_encode_canonical(const json_t *j, struct buf *out, struct err **err) {
                 out->data[before] = '\0';
         }
         return r;
+}
+
+int json_encode_canonical(const json_t *j, struct buf *out, struct err **err) {
+        return encode_canonical(j, 0x20, out, err);
+}
+
+int json_encode_olpc(const json_t *j, struct buf *out, struct err **err) {
+        return encode_canonical(j, 0, out, err);
 }
 
 /* ---- Writing for peers and people ---- */

@@ -18,6 +18,9 @@ int json_decode(const char *text, size_t len, json_t **ret, struct err **err);
  * blanks, strings with only `\\`, `\"` and control characters as \u00xx escaped, integers only (a
  * real number is -EINVAL). */
 int json_encode_canonical(const json_t *j, struct buf *out, struct err **err);
+/* Canonical JSON as OLPC laid it down and securesystemslib writes it, the bytes that TUF's signatures and key
+ * ids cover: the same, but control characters stand in strings as they are. */
+int json_encode_olpc(const json_t *j, struct buf *out, struct err **err);
 /* Hex SHA-256 of the canonical form is made by callers with crypto/. */
 
 char *json_encode_compact(const json_t *j) _must_use_; /* malloc'ed, keys in insertion order */

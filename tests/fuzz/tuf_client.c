@@ -74,7 +74,7 @@ static char *sign(const struct thief *t, const char *text, size_t len) {
                 return NULL;
         put_key(t, content);
         put_key(t, json_object_get(content, "delegations"));
-        if (tuf_canonical(content, &bytes, NULL) < 0)
+        if (json_encode_olpc(content, &bytes, NULL) < 0)
                 return NULL;
         check(tuf_signer_from_key(t->secret, &signer, NULL) == 0);
         check(tuf_sign(signer, buf_str(&bytes), bytes.len, &hex, NULL) == 0);

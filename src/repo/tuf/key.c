@@ -11,90 +11,7 @@
 #include "codec/json.h"
 #include "crypto/digest.h"
 
-#define CANONICAL_DEPTH_MAX 64
 #define KEY_FILE_MAX ((size_t)64 * 1024)
-
-/* ---- Canonical JSON */
-
-static void write_string(struct buf *out, const char *s, size_t len) {
-        size_t plain = 0; /* bytes not yet written that need no escape */
-        buf_putc(out, '"');
-        for (size_t i = 0; i < len; i++) {
-                if (s[i] != '"' && s[i] != '\\')
-                        continue;
-                buf_append(out, s + plain, i - plain);
-                buf_putc(out, '\\');
-                plain = i;
-        }
-        buf_append(out, s + plain, len - plain);
-        buf_putc(out, '"');
-}
-
-static int compare_keys(const void *a, const void *b) {
-        /* The order of UTF-8 bytes is that of code points. */
-        return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static int write_canonical(const json_t *j, struct buf *out, unsigned depth, struct err **err);
-
-static int write_object(const json_t *j, struct buf *out, unsigned depth, struct err **err) {
-        size_t n = json_object_size(j), i = 0;
-        _cleanup_(x_freep) const char **keys = calloc(n ? n : 1, sizeof(*keys));
-        if (!keys)
-                return err_set_errno(err, ENOMEM, "write JSON");
-        json_t *object = (json_t *)j; /* iterating wants it so, and changes nothing */
-        for (void *it = json_object_iter(object); it && i < n; it = json_object_iter_next(object, it))
-                keys[i++] = json_object_iter_key(it);
-        qsort(keys, n, sizeof(*keys), compare_keys);
-        buf_putc(out, '{');
-        for (i = 0; i < n; i++) {
-                if (i > 0)
-                        buf_putc(out, ',');
-                write_string(out, keys[i], strlen(keys[i]));
-                buf_putc(out, ':');
-                int r = write_canonical(json_object_get(j, keys[i]), out, depth + 1, err);
-                if (r < 0)
-                        return r;
-        }
-        buf_putc(out, '}');
-        return 0;
-}
-
-static int write_array(const json_t *j, struct buf *out, unsigned depth, struct err **err) {
-        buf_putc(out, '[');
-        for (size_t i = 0; i < json_array_size(j); i++) {
-                if (i > 0)
-                        buf_putc(out, ',');
-                int r = write_canonical(json_array_get(j, i), out, depth + 1, err);
-                if (r < 0)
-                        return r;
-        }
-        buf_putc(out, ']');
-        return 0;
-}
-
-static int write_canonical(const json_t *j, struct buf *out, unsigned depth, struct err **err) {
-        if (depth > CANONICAL_DEPTH_MAX)
-                return err_set(err, ELOOP, "JSON is nested deeper than %d levels", CANONICAL_DEPTH_MAX);
-        switch (json_typeof(j)) {
-        case JSON_OBJECT: return write_object(j, out, depth, err);
-        case JSON_ARRAY: return write_array(j, out, depth, err);
-        case JSON_STRING: write_string(out, json_string_value(j), json_string_length(j)); return 0;
-        case JSON_INTEGER: buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(j)); return 0;
-        case JSON_TRUE: buf_puts(out, "true"); return 0;
-        case JSON_FALSE: buf_puts(out, "false"); return 0;
-        case JSON_NULL: buf_puts(out, "null"); return 0;
-        case JSON_REAL: break;
-        }
-        return err_set(err, EINVAL, "%g is no whole number, and has no canonical form", json_real_value(j));
-}
-
-int tuf_canonical(const json_t *j, struct buf *out, struct err **err) {
-        int r = write_canonical(j, out, 0, err);
-        if (r >= 0 && buf_failed(out))
-                r = err_set_errno(err, -buf_failed(out), "write JSON");
-        return r;
-}
 
 /* ---- Keys */
 
@@ -131,7 +48,7 @@ const char *tuf_key_fingerprint(const struct tuf_key *k) {
 
 static int make_key(json_t *json, struct signing_key *key, struct tuf_key **ret, struct err **err) {
         _cleanup_(buf_done) struct buf canonical = BUF_INIT;
-        int r = tuf_canonical(json, &canonical, err);
+        int r = json_encode_olpc(json, &canonical, err);
         if (r < 0)
                 return r;
         _cleanup_(tuf_key_freep) struct tuf_key *k = calloc(1, sizeof(*k));

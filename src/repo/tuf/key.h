@@ -15,11 +15,6 @@
 
 #define TUF_KEY_ID_MAX 128 /* characters */
 
-/* Canonical JSON as securesystemslib writes it (OLPC), the bytes that TUF signatures and key ids cover.
- * Differs from json_encode_canonical() in one thing: control characters stand in strings as they are; only
- * '"' and '\' are escaped. -EINVAL for a real number, -ELOOP past 64 levels. */
-int tuf_canonical(const json_t *j, struct buf *out, struct err **err);
-
 struct tuf_key; /* public; immutable, counted */
 /* -EOPNOTSUPP for a keytype or scheme we do not know (its signatures count for nothing, which is no mistake
  * of the document); -EINVAL where the key is damaged. */

@@ -412,7 +412,7 @@ int tuf_metadata_from_json(enum tuf_type type, json_t *document, struct tuf_meta
         case TUF_SNAPSHOT: r = check_meta(m, content, err); break;
         case TUF_TARGETS: r = read_targets(m, content, err); break;
         }
-        if (r < 0 || (r = tuf_canonical(content, &canonical, err)) < 0)
+        if (r < 0 || (r = json_encode_olpc(content, &canonical, err)) < 0)
                 return r;
         m->canonical = buf_take(&canonical, &m->canonical_len);
         if (!m->canonical)

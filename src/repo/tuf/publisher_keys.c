@@ -311,7 +311,7 @@ int publisher_sign_document(struct tuf_publisher *p, const char *role, json_t *d
         _cleanup_(buf_done) struct buf bytes = BUF_INIT;
         size_t made = 0;
         int r = publisher_useful_keys(p, role, &ids, err);
-        if (r < 0 || (r = tuf_canonical(json_object_get(document, "signed"), &bytes, err)) < 0)
+        if (r < 0 || (r = json_encode_olpc(json_object_get(document, "signed"), &bytes, err)) < 0)
                 return r;
         for (char **id = ids; id && *id; id++) {
                 struct tuf_signer *signer = NULL;
