@@ -56,12 +56,11 @@ def unpack(archive, folder):
     run("tar", "-C", folder, "-xf", archive)
 
 
-def pair_a(folder, skerry):
-    """A Debian root as an image: kernel modules, userland. What lies in /boot goes to the boot partition of an
-    immutable machine; it is compressed inside and costs every method its whole size: "with_boot" leaves the kernel in
-    (the initrd, packed by each machine for itself, never)."""
+def install_roots(folder):
+    """Two Debian roots as folders, "old" and "new"; what lay in /boot is beside them, but for the initrd, which each machine
+    packs for itself."""
     for name, sources in (("old", [MAIN]), ("new", UPDATED)):
-        if (folder / f"{name}.erofs").exists():
+        if (folder / f"{name}-boot").exists():
             continue
         say(f"pair A: installing the {name} root")
         archive = folder / f"{name}.tar"
@@ -69,10 +68,42 @@ def pair_a(folder, skerry):
                     ['rm -f "$1"/boot/initrd.img* "$1"/initrd.img*', 'rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*'])
         unpack(archive, folder / name)
         archive.unlink()
-        run("mkfs.erofs", "-T0", "-U", FILE_SYSTEM_UUID, folder / f"{name}.part", folder / name)
-        (folder / f"{name}.part").rename(folder / f"{name}.erofs")
-    return Pair("a", "Debian 12 root, kernel and userland, EROFS", folder / "old.erofs", folder / "new.erofs", folder / "old",
+        (folder / name / "boot").rename(folder / f"{name}-boot")
+        (folder / name / "boot").mkdir()
+
+
+def erofs(image, folder):
+    part = image.with_suffix(".part")
+    run("mkfs.erofs", "-T0", "-U", FILE_SYSTEM_UUID, part, folder)
+    part.rename(image)
+
+
+def pair_a(folder, skerry):
+    """A Debian root as an image: kernel modules, userland. What lies in /boot goes to the boot partition of such a machine."""
+    install_roots(folder)
+    for name in ("old", "new"):
+        if not (folder / f"{name}.erofs").exists():
+            erofs(folder / f"{name}.erofs", folder / name)
+    return Pair("a", "Debian 12 root, kernel modules and userland, EROFS", folder / "old.erofs", folder / "new.erofs", folder / "old",
                 folder / "new")
+
+
+def pair_k(folder, skerry):
+    """Pair A with the kernel's file in the image, which is compressed inside: every method has to send it whole."""
+    parent = folder.parent / "a"
+    parent.mkdir(exist_ok=True)
+    install_roots(parent)
+    for name in ("old", "new"):
+        if (folder / f"{name}.erofs").exists():
+            continue
+        whole = folder / "root"
+        shutil.rmtree(whole, ignore_errors=True)
+        run("cp", "-al", parent / name, whole)
+        (whole / "boot").rmdir()
+        run("cp", "-al", parent / f"{name}-boot", whole / "boot")
+        erofs(folder / f"{name}.erofs", whole)
+        shutil.rmtree(whole)
+    return Pair("k", "pair A with /boot, EROFS", folder / "old.erofs", folder / "new.erofs")
 
 
 def oci_layout(folder, layer):
@@ -203,7 +234,7 @@ def payload(skerry, kind, path, target):
     pathlib.Path(f"{target}.part").rename(target)
 
 
-MAKERS = {"a": pair_a, "b": pair_b, "c": pair_c, "d": pair_d}
+MAKERS = {"a": pair_a, "b": pair_b, "c": pair_c, "d": pair_d, "k": pair_k}
 
 
 def make(letter, folder, skerry):
