@@ -539,11 +539,16 @@ void describe_source(struct buf *out, const json_t *o, msec_t now, const struct 
                 {"SSH key", "spec.sshKeyFile"},         {"Known hosts", "spec.knownHostsFile"},
                 {"Authority file", "spec.caFile"},      {"User name file", "spec.usernameFile"},
                 {"Password file", "spec.passwordFile"}, {"Webhook secret", "spec.webhookSecretFile"},
+                {"Signatures", "spec.signatures"},      {"Allowed signers", "spec.allowedSignersFile"},
+                {"Keyring", "spec.keyringFile"},        {"Status host", "spec.statusHost"},
+                {"Status address", "spec.statusUrl"},   {"Status token", "spec.statusTokenFile"},
         };
         bool healthy = field_bool(o, "status.healthy");
         text_line(out, look, "Name", o, "metadata.name");
         text_line(out, look, "URL", o, "spec.url");
         text_line(out, look, "Branch", o, "spec.branch");
+        text_line(out, look, "Tags", o, "spec.tags");
+        text_line(out, look, "Tag prefix", o, "spec.tagPrefix");
         text_line(out, look, "Path", o, "spec.path");
         if (field(o, "spec.pollSeconds")) {
                 char every[32], text[48];
@@ -557,11 +562,16 @@ void describe_source(struct buf *out, const json_t *o, msec_t now, const struct 
         heading(out, look, "State");
         line(out, look, "Healthy", healthy ? STYLE_GOOD : STYLE_BAD, healthy ? "yes" : "no");
         text_line(out, look, "Last fetched", o, "status.commit");
+        text_line(out, look, "Tag", o, "status.tag");
         text_line(out, look, "Subject", o, "status.commitSubject");
         text_line(out, look, "Author", o, "status.commitAuthor");
         text_line(out, look, "Last good", o, "status.compiledCommit");
         time_line(out, look, "Checked", o, "status.fetchedAt", now);
+        text_line(out, look, "Signed by", o, "status.signature.signer");
+        text_line(out, look, "Signing key", o, "status.signature.key");
+        text_line(out, look, "Signed commit", o, "status.signature.commit");
         line(out, look, "Error", STYLE_BAD, field_text(o, "status.error"));
+        line(out, look, "Status not posted", STYLE_BAD, field_text(o, "status.statusError"));
         const json_t *list = field(o, "status.diagnostics");
         if (json_array_size(list) > 0) {
                 heading(out, look, "What the compiler says");

@@ -17,15 +17,23 @@ struct add_settings {
         struct cli_globals globals;
         char *url, *branch, *path;
         char *ssh_key, *known_hosts, *ca, *username, *password, *webhook_secret, *reason;
-        int64_t poll;
+        char *tags, *tag_prefix, *signatures, *allowed_signers, *keyring;
+        char *status_host, *status_url, *status_token;
+        int64_t poll, fetch_limit;
 };
 
 static const struct option_spec add_options[] = {
         {"url", 'u', OPTION_STRING, offsetof(struct add_settings, url), "URL", NULL,
          "The repository: https://..., ssh://user@host/..., user@host:path or a folder on the server",
          .required = true},
-        {"branch", 'b', OPTION_STRING, offsetof(struct add_settings, branch), "NAME", "main",
-         "The branch to follow"},
+        {"branch", 'b', OPTION_STRING, offsetof(struct add_settings, branch), "NAME", NULL,
+         "The branch to follow (default: main, unless --tags is given)"},
+        {"tags", 't', OPTION_STRING, offsetof(struct add_settings, tags), "RANGE", NULL,
+         "Follow the newest tag whose version is in this range instead of a branch, as '>=1.2 <2'; "
+         "pre-releases count "
+         "only when it names one ('>=1.2.0-0')"},
+        {"tag-prefix", 0, OPTION_STRING, offsetof(struct add_settings, tag_prefix), "TEXT", NULL,
+         "What stands before the version in the names of those tags, as 'fleet-'"},
         {"path", 'p', OPTION_STRING, offsetof(struct add_settings, path), "FOLDER", NULL,
          "Where in the repository the fleet files are (default: everywhere)"},
         {"poll", 0, OPTION_DURATION, offsetof(struct add_settings, poll), "DURATION", "60s",
@@ -42,6 +50,20 @@ static const struct option_spec add_options[] = {
          "File with the password or access token for https"},
         {"webhook-secret-file", 0, OPTION_STRING, offsetof(struct add_settings, webhook_secret), "FILE", NULL,
          "File with the secret that signs webhooks of GitHub, GitLab or Gitea"},
+        {"fetch-limit", 0, OPTION_INT, offsetof(struct add_settings, fetch_limit), "MEGABYTES", "512",
+         "The most that one fetch may bring"},
+        {"signatures", 0, OPTION_CHOICE, offsetof(struct add_settings, signatures), "POLICY", "off",
+         "Must the commit (or the tag) be signed? What is not is refused", "off,required"},
+        {"allowed-signers-file", 0, OPTION_STRING, offsetof(struct add_settings, allowed_signers), "FILE",
+         NULL, "Whose SSH signatures count (format: ssh-keygen(1), ALLOWED SIGNERS)"},
+        {"keyring-file", 0, OPTION_STRING, offsetof(struct add_settings, keyring), "FILE", NULL,
+         "Whose OpenPGP signatures count (made by gpg --export)"},
+        {"status-host", 0, OPTION_CHOICE, offsetof(struct add_settings, status_host), "KIND", NULL,
+         "Post what becomes of each commit to its host, which is one of these", "github,gitlab,gitea"},
+        {"status-url", 0, OPTION_STRING, offsetof(struct add_settings, status_url), "URL", NULL,
+         "The project's address in that host's API (default: from --url)"},
+        {"status-token-file", 0, OPTION_STRING, offsetof(struct add_settings, status_token), "FILE", NULL,
+         "File with an access token that may write commit statuses"},
         REASON_OPTION(struct add_settings),
         OPTIONS_END,
 };
@@ -72,7 +94,11 @@ static int make_body(const struct add_settings *s, const char *name, json_t *bod
                 {"usernameFile", s->username},
                 {"passwordFile", s->password},
                 {"webhookSecretFile", s->webhook_secret},
+                {"allowedSignersFile", s->allowed_signers},
+                {"keyringFile", s->keyring},
+                {"statusTokenFile", s->status_token},
         };
+        const char *branch = s->branch || s->tags ? s->branch : "main";
         /* A folder of this machine, given as one types it. */
         bool local = !strstr(s->url, "://") && access(s->url, F_OK) == 0;
         int r = local ? put_file(body, "url", s->url, err) : 0;
@@ -80,7 +106,14 @@ static int make_body(const struct add_settings *s, const char *name, json_t *bod
                 return r;
         if ((!local && json_object_set_new(body, "url", json_string(s->url)) < 0) ||
             json_object_set_new(body, "name", json_string(name)) < 0 ||
-            json_object_set_new(body, "branch", json_string(s->branch)) < 0 ||
+            (branch && json_object_set_new(body, "branch", json_string(branch)) < 0) ||
+            (s->tags && json_object_set_new(body, "tags", json_string(s->tags)) < 0) ||
+            (s->tag_prefix && json_object_set_new(body, "tagPrefix", json_string(s->tag_prefix)) < 0) ||
+            (!str_eq(s->signatures, "off") &&
+             json_object_set_new(body, "signatures", json_string(s->signatures)) < 0) ||
+            (s->status_host && json_object_set_new(body, "statusHost", json_string(s->status_host)) < 0) ||
+            (s->status_url && json_object_set_new(body, "statusUrl", json_string(s->status_url)) < 0) ||
+            json_object_set_new(body, "fetchLimitMegabytes", json_integer(s->fetch_limit)) < 0 ||
             json_object_set_new(body, "pollSeconds", json_integer((s->poll + 999) / 1000)) < 0 ||
             (s->path && json_object_set_new(body, "path", json_string(s->path)) < 0))
                 return err_set(err, EINVAL, "source %s: an option is not text", name);

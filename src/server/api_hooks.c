@@ -27,13 +27,22 @@ static void judge(struct control *c, struct http_exchange *x, enum webhook_host 
         _cleanup_(err_freep) struct err *err = NULL;
         const struct webhook_headers *headers = webhook_headers(host);
         enum webhook_verdict verdict;
-        if (webhook_judge(host, http_header(x, headers->event), source_branch(s), body, len, &verdict, &err) <
-            0) {
+        const struct source_spec *spec = source_spec(s);
+        const struct webhook_follows follows = {spec->tags != NULL, spec->tag_prefix, source_branch(s)};
+        if (webhook_judge(host, http_header(x, headers->event), &follows, body, len, &verdict, &err) < 0) {
                 http_respond_error(x, 400, "invalid", err_message(err));
                 return;
         }
-        const char *delivery = http_header(x, headers->delivery);
-        bool fetch = verdict == WEBHOOK_FETCH && (!delivery || source_delivery_is_new(s, delivery));
+        enum hook_verdict hook = HOOK_REPLAY;
+        if (verdict == WEBHOOK_FETCH)
+                hook = source_take_hook(s, http_header(x, headers->delivery), body, len);
+        if (hook == HOOK_FLOOD) {
+                http_set_header(x, "retry-after", "5");
+                http_respond_error(x, 429, "too_many",
+                                   "too many webhooks for this source; it is looked at soon");
+                return;
+        }
+        bool fetch = hook == HOOK_NEW;
         if (fetch)
                 sources_notify(c, s, NULL, NULL);
         json_t *answer = json_object_new();

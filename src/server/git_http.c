@@ -185,7 +185,7 @@ static int stream_read(git_smart_subtransport_stream *base, char *out, size_t si
                 memcpy(out, s->response.data, n);
         buf_consume(&s->response, n);
         *ret = n;
-        return 0;
+        return git_access_count(s->owner->access, n) ? 0 : -1;
 }
 
 static int stream_write(git_smart_subtransport_stream *base, const char *p, size_t n) {

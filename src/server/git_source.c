@@ -9,6 +9,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "server/git_transport.h"
+#include "server/source_version.h"
 
 #define OUR_REF "refs/skerry/head"
 #define SECRET_FILE_MAX 4096
@@ -16,6 +17,7 @@
 #define TREE_FOLDERS_MAX 100000 /* a few small objects can stand for billions of folders without a file */
 #define TREE_PATH_MAX 4096
 #define PACKS_MAX 256
+#define PACK_OBJECTS_MAX ((size_t)10000000)
 
 void git_source_init(void) {
         git_libgit2_init();
@@ -28,6 +30,7 @@ void git_source_init(void) {
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, "");
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_XDG, "");
         git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_SYSTEM, "");
+        git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, PACK_OBJECTS_MAX);
         /* Blobs are read once; keep little of them. */
         git_libgit2_opts(GIT_OPT_ENABLE_CACHING, 0);
 }
@@ -38,6 +41,7 @@ void git_source_done(void) {
 
 void git_fetched_done(struct git_fetched *c) {
         free(c->branch);
+        free(c->tag);
         free(c->subject);
         free(c->author);
         *c = (struct git_fetched){0};
@@ -57,6 +61,8 @@ struct fetching {
         git_remote *remote;
         struct git_access access;
         char *username, *password;
+        uint64_t received;
+        bool is_too_much;
 };
 
 static void fetching_done(struct fetching *g) {
@@ -89,8 +95,9 @@ static bool url_is_local(const char *url) {
 }
 
 static int on_progress(const git_indexer_progress *stats, void *payload) {
-        const struct fetching *g = payload;
-        return g->f->cancelled && atomic_load(g->f->cancelled) ? GIT_EUSER : 0;
+        struct fetching *g = payload;
+        g->is_too_much = g->f->limit && stats->received_bytes > g->f->limit;
+        return g->is_too_much || (g->f->cancelled && atomic_load(g->f->cancelled)) ? GIT_EUSER : 0;
 }
 
 /* Every fetch leaves a pack, and libgit2 does not put them together. */
@@ -174,8 +181,78 @@ static int branch_gone(const git_remote_head *const *heads, size_t n, const char
         return err_set(err, ENOENT, "branch %s does not exist there; it has %s", branch, buf_str(&known));
 }
 
-/* Connects and finds the branch's commit. */
-static int branch_find(struct fetching *g, git_oid *ret_id, char **ret_branch, struct err **err) {
+/* What a fetch is after. */
+struct wanted {
+        char *ref;          /* on the host */
+        git_oid id;         /* what it names there */
+        char *branch, *tag; /* one of them */
+};
+static void wanted_done(struct wanted *w) {
+        free(w->ref);
+        free(w->branch);
+        free(w->tag);
+}
+
+static int branch_choose(const struct fetching *g, const git_remote_head *const *heads, size_t n,
+                         struct wanted *ret, struct err **err) {
+        const char *branch = branch_of(heads, n, g->f->branch);
+        ret->ref = branch ? str_format("refs/heads/%s", branch) : NULL;
+        for (size_t i = 0; ret->ref && i < n; i++)
+                if (str_eq(heads[i]->name, ret->ref)) {
+                        ret->id = heads[i]->oid;
+                        ret->branch = str_dup(branch);
+                        return ret->branch ? 0 : -ENOMEM;
+                }
+        return branch_gone(heads, n, branch, err);
+}
+
+static int tag_gone(const struct fetching *g, size_t versions, size_t tags, struct err **err) {
+        const char *prefix = g->f->tag_prefix ? g->f->tag_prefix : "";
+        if (versions > 0)
+                return err_set(
+                        err, ENOENT,
+                        "none of its %zu tags %sVERSION is in %s: push one that is, or widen the range",
+                        versions, prefix, g->f->tags);
+        return err_set(err, ENOENT, "it has no tag %sVERSION (as %s1.2.3) among its %zu tags: push one",
+                       prefix, prefix, tags);
+}
+
+/* The newest version wins; of two that only differ in build metadata the one whose name sorts last. */
+static int tag_choose(const struct fetching *g, const git_remote_head *const *heads, size_t n,
+                      struct wanted *ret, struct err **err) {
+        struct version_range range;
+        struct version best = {0};
+        const git_remote_head *found = NULL;
+        size_t versions = 0, tags = 0;
+        int r = version_range_parse(g->f->tags, &range, err);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
+                const char *name = str_after_prefix(heads[i]->name, "refs/tags/");
+                const char *text = name && g->f->tag_prefix ? str_after_prefix(name, g->f->tag_prefix) : name;
+                struct version v;
+                tags += name && !str_has_suffix(name, "^{}");
+                if (!text || !version_parse(text, &v))
+                        continue;
+                versions++;
+                if (!version_range_has(&range, &v))
+                        continue;
+                int order = found ? version_compare(&v, &best) : 1;
+                if (order > 0 || (order == 0 && strcmp(heads[i]->name, found->name) > 0)) {
+                        found = heads[i];
+                        best = v;
+                }
+        }
+        if (!found)
+                return tag_gone(g, versions, tags, err);
+        ret->id = found->oid;
+        ret->ref = str_dup(found->name);
+        ret->tag = str_dup(str_after_prefix(found->name, "refs/tags/"));
+        return ret->ref && ret->tag ? 0 : -ENOMEM;
+}
+
+/* Connects and finds what is followed. */
+static int ref_find(struct fetching *g, struct wanted *ret, struct err **err) {
         git_remote_callbacks callbacks = GIT_REMOTE_CALLBACKS_INIT;
         const git_remote_head **heads = NULL;
         size_t n = 0;
@@ -192,18 +269,60 @@ static int branch_find(struct fetching *g, git_oid *ret_id, char **ret_branch, s
                 return git_failed(err, "connect");
         if (git_remote_ls(&heads, &n, g->remote) < 0)
                 return git_failed(err, "list the branches");
-        const char *branch = branch_of(heads, n, g->f->branch);
-        _cleanup_(x_freep) char *ref = branch ? str_format("refs/heads/%s", branch) : NULL;
-        for (size_t i = 0; ref && i < n; i++)
-                if (str_eq(heads[i]->name, ref)) {
-                        *ret_id = heads[i]->oid;
-                        *ret_branch = str_dup(branch);
-                        return *ret_branch ? 0 : -ENOMEM;
-                }
-        return branch_gone(heads, n, branch, err);
+        return g->f->tags ? tag_choose(g, heads, n, ret, err) : branch_choose(g, heads, n, ret, err);
 }
 
-static int branch_download(struct fetching *g, const git_oid *id, const char *branch, struct err **err) {
+/* A repository on this machine has no wire on which to count, and libgit2 packs it in memory: looks at what
+ * the files of the commit weigh before. */
+static int tree_weigh(git_repository *repository, git_odb *odb, const git_tree *tree, int depth,
+                      size_t *folders, uint64_t limit, uint64_t *sum) {
+        if (depth > TREE_DEPTH_MAX || ++*folders > TREE_FOLDERS_MAX)
+                return 0; /* tree_walk() has words for it */
+        for (size_t i = 0; i < git_tree_entrycount(tree) && *sum <= limit; i++) {
+                const git_tree_entry *e = git_tree_entry_byindex(tree, i);
+                git_tree *below = NULL;
+                git_object_t type;
+                size_t len;
+                if (git_tree_entry_type(e) == GIT_OBJECT_BLOB &&
+                    git_odb_read_header(&len, &type, odb, git_tree_entry_id(e)) == 0)
+                        *sum += len;
+                else if (git_tree_entry_type(e) == GIT_OBJECT_TREE &&
+                         git_tree_lookup(&below, repository, git_tree_entry_id(e)) == 0)
+                        (void)tree_weigh(repository, odb, below, depth + 1, folders, limit, sum);
+                git_tree_free(below);
+        }
+        return 0;
+}
+
+static int too_much(const struct fetching *g, struct err **err) {
+        return err_set(err, EFBIG,
+                       "this is more than the %llu MB that one fetch may bring: keep large files out of the "
+                       "repository "
+                       "(publish them as artifacts), or set fetchLimitMegabytes higher",
+                       (unsigned long long)(g->f->limit >> 20));
+}
+
+static int local_weigh(struct fetching *g, const git_oid *id, struct err **err) {
+        const char *after = str_after_prefix(g->f->url, "file://");
+        git_repository *repository = NULL;
+        git_object *object = NULL;
+        git_tree *tree = NULL;
+        git_odb *odb = NULL;
+        uint64_t sum = 0;
+        size_t folders = 0;
+        if (g->f->limit && git_repository_open(&repository, after ? after : g->f->url) == 0 &&
+            git_repository_odb(&odb, repository) == 0 &&
+            git_object_lookup(&object, repository, id, GIT_OBJECT_ANY) == 0 &&
+            git_object_peel((git_object **)(void *)&tree, object, GIT_OBJECT_TREE) == 0)
+                (void)tree_weigh(repository, odb, tree, 0, &folders, g->f->limit, &sum);
+        git_tree_free(tree);
+        git_object_free(object);
+        git_odb_free(odb);
+        git_repository_free(repository);
+        return g->f->limit && sum > g->f->limit ? too_much(g, err) : 0;
+}
+
+static int ref_download(struct fetching *g, const git_oid *id, const char *name, struct err **err) {
         git_fetch_options options = GIT_FETCH_OPTIONS_INIT;
         git_reference *ref = NULL;
         git_odb *odb = NULL;
@@ -211,10 +330,13 @@ static int branch_download(struct fetching *g, const git_oid *id, const char *br
                        git_reference_name_to_id(&(git_oid){0}, g->repository, OUR_REF) == 0;
         git_odb_free(odb);
         if (!is_here) {
-                _cleanup_(x_freep) char *spec = str_format("+refs/heads/%s:" OUR_REF, branch);
+                _cleanup_(x_freep) char *spec = str_format("+%s:" OUR_REF, name);
                 git_strarray specs = {&spec, 1};
-                if (!spec)
-                        return -ENOMEM;
+                int r = spec ? 0 : -ENOMEM;
+                if (r >= 0 && url_is_local(g->f->url))
+                        r = local_weigh(g, id, err);
+                if (r < 0)
+                        return r;
                 options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
                 options.update_fetchhead = 0;
                 if (url_is_local(g->f->url)) {
@@ -225,7 +347,7 @@ static int branch_download(struct fetching *g, const git_oid *id, const char *br
                         options.callbacks.payload = &g->access;
                 }
                 if (git_remote_download(g->remote, &specs, &options) < 0)
-                        return git_failed(err, "fetch");
+                        return g->is_too_much ? too_much(g, err) : git_failed(err, "fetch");
         }
         if (git_reference_create(&ref, g->repository, OUR_REF, id, 1, NULL) < 0)
                 return git_failed(err, "keep the fetched commit");
@@ -253,9 +375,16 @@ static int tree_of(git_commit *commit, const char *path, char out[65], struct er
 
 static int commit_read(struct fetching *g, const git_oid *id, struct git_fetched *ret, struct err **err) {
         git_commit *commit = NULL;
+        git_object *object = NULL;
         git_oid previous;
-        if (git_commit_lookup(&commit, g->repository, id) < 0)
+        git_oid_tostr(ret->object, sizeof(ret->object), id);
+        int found = git_object_lookup(&object, g->repository, id, GIT_OBJECT_ANY);
+        if (found == 0)
+                found = git_object_peel((git_object **)(void *)&commit, object, GIT_OBJECT_COMMIT);
+        git_object_free(object);
+        if (found < 0)
                 return git_failed(err, "read the commit");
+        id = git_commit_id(commit);
         int r = tree_of(commit, g->f->path, ret->tree, err);
         if (r >= 0) {
                 const char *summary = git_commit_summary(commit);
@@ -268,7 +397,8 @@ static int commit_read(struct fetching *g, const git_oid *id, struct git_fetched
                                       ? str_format("%s <%s>", author->name, author->email)
                                       : str_dup("");
                 ret->time = (msec_t)git_commit_time(commit) * 1000;
-                if (g->f->previous && git_oid_fromstr(&previous, g->f->previous) == 0 &&
+                /* From one release to the next a line of descent is not asked for. */
+                if (!g->f->tags && g->f->previous && git_oid_fromstr(&previous, g->f->previous) == 0 &&
                     !git_oid_equal(&previous, id))
                         ret->rewritten = git_graph_descendant_of(g->repository, id, &previous) == 0;
         }
@@ -279,7 +409,7 @@ static int commit_read(struct fetching *g, const git_oid *id, struct git_fetched
 int git_source_fetch(const struct git_fetch *f, struct git_fetched *ret, struct err **err) {
         _cleanup_(fetching_done) struct fetching g = {.f = f};
         _cleanup_(git_fetched_done) struct git_fetched commit = {0};
-        git_oid id;
+        _cleanup_(wanted_done) struct wanted wanted = {0};
         int r = line_read(f->username_file, &g.username, err);
         if (r >= 0)
                 r = line_read(f->password_file, &g.password, err);
@@ -291,18 +421,22 @@ int git_source_fetch(const struct git_fetch *f, struct git_fetched *ret, struct 
                                        .ca_file = f->ca_file,
                                        .ssh_key_file = f->ssh_key_file,
                                        .known_hosts_file = f->known_hosts_file,
+                                       .received = &g.received,
+                                       .limit = f->limit,
                                        .cancelled = f->cancelled};
         r = repository_open(&g, err);
         if (r >= 0)
                 r = remote_open(&g, err);
         if (r >= 0)
-                r = branch_find(&g, &id, &commit.branch, err);
+                r = ref_find(&g, &wanted, err);
         if (r >= 0)
-                r = branch_download(&g, &id, commit.branch, err);
+                r = ref_download(&g, &wanted.id, wanted.ref, err);
         if (r >= 0)
-                r = commit_read(&g, &id, &commit, err);
+                r = commit_read(&g, &wanted.id, &commit, err);
         if (r < 0)
                 return err_wrap(err, "%s", f->url);
+        commit.branch = TAKE_PTR(wanted.branch);
+        commit.tag = TAKE_PTR(wanted.tag);
         *ret = commit;
         commit = (struct git_fetched){0};
         return 0;

@@ -272,7 +272,7 @@ static int stream_read(git_smart_subtransport_stream *base, char *out, size_t si
                 ssize_t n = read(s->out, out, size);
                 if (n > 0) {
                         *ret = (size_t)n;
-                        return 0;
+                        return git_access_count(s->owner->access, (size_t)n) ? 0 : -1;
                 }
                 if (n == 0)
                         return fail_by_complaint(s);

@@ -13,6 +13,7 @@
 #include <git2/sys/transport.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define GIT_CONNECT_SECONDS 15
 #define GIT_STALL_SECONDS 60 /* without a byte */
@@ -22,8 +23,12 @@ struct git_access { /* borrowed strings; NULL where a source does not set them *
         const char *username, *password;
         const char *ca_file;
         const char *ssh_key_file, *known_hosts_file;
+        uint64_t *received, limit;    /* bytes so far, and the most; limit 0: any number */
         const atomic_bool *cancelled; /* checked several times a second; NULL: never */
 };
+
+/* Counts n bytes; false, with libgit2's error set, when the host sends more than is let. */
+bool git_access_count(const struct git_access *a, size_t n);
 
 /* A git_transport_cb for git_remote_callbacks; payload is a struct git_access that outlives the remote. */
 int git_transport_make(git_transport **out, git_remote *owner, void *payload);

@@ -57,6 +57,7 @@ struct source_job *source_job_free(struct source_job *job) {
         catalog_unref(job->catalog);
         free(job->why_no_catalog);
         git_fetched_done(&job->fetched);
+        git_signer_done(&job->signer);
         compiled_free(job->compiled);
         err_free(job->error);
         free(job);
@@ -82,12 +83,42 @@ static int job_compile(struct source_job *job, struct err **err) {
         return compile_run(&input, &job->compiled, err);
 }
 
+/* Before anything of the commit is read any further. */
+static int job_check_signature(struct source_job *job, struct err **err) {
+        const struct git_fetched *f = &job->fetched;
+        const struct git_signed_policy policy = {job->spec.allowed_signers_file, job->spec.keyring_file};
+        char question[65];
+        int r = git_signed_question(f->object, f->tag, &policy, question, err);
+        if (r >= 0 && strcmp(question, job->accepted) != 0)
+                r = git_signed_check(job->folder, f->object, f->tag, &policy, clock_wall_ms(clock_system()),
+                                     job->cancelled, &job->signer, err);
+        if (r == -EKEYREJECTED) {
+                job->is_refused = true;
+                _cleanup_(x_freep) char *why = copy_text(err ? err_message(*err) : "");
+                if (err)
+                        *err = err_free(*err);
+                return err_set(err, EKEYREJECTED,
+                               "%s%s%scommit %.9s (%.80s) is refused: %s; nothing of it is used. Push one "
+                               "that is signed "
+                               "(%s) with a key that counts, or let this key in",
+                               f->tag ? "tag " : "", f->tag ? f->tag : "", f->tag ? ", " : "", f->id,
+                               f->subject, why, f->tag ? "git tag -s" : "git commit -S");
+        }
+        if (r < 0)
+                return err_wrap(err, "check the signature of commit %.9s", f->id);
+        memcpy(job->question, question, sizeof(job->question));
+        return 0;
+}
+
 static void job_run(struct source_job *job) {
         const struct clock *clock = clock_system();
         msec_t began = clock_mono_ms(clock);
         struct git_fetch fetch = {.folder = job->folder,
                                   .url = job->spec.url,
                                   .branch = job->spec.branch,
+                                  .tags = job->spec.tags,
+                                  .tag_prefix = job->spec.tag_prefix,
+                                  .limit = (uint64_t)job->spec.fetch_megabytes << 20,
                                   .path = job->spec.path,
                                   .ca_file = job->spec.ca_file,
                                   .ssh_key_file = job->spec.ssh_key_file,
@@ -99,6 +130,8 @@ static void job_run(struct source_job *job) {
         int r = git_source_fetch(&fetch, &job->fetched, &job->error);
         job->fetch_ms = clock_mono_ms(clock) - began;
         job->fetched_at = clock_wall_ms(clock);
+        if (r >= 0 && source_spec_needs_signatures(&job->spec))
+                r = job_check_signature(job, &job->error);
         if (r < 0 || strcmp(job->fetched.tree, job->compiled_tree) == 0)
                 return;
         r = job_compile(job, &job->error);

@@ -7,6 +7,7 @@
 
 #include "net/loop.h"
 #include "server/compile_job.h"
+#include "server/git_signed.h"
 #include "server/git_source.h"
 #include "server/source_spec.h"
 
@@ -15,6 +16,7 @@ struct source_job {
         char *source, *folder;
         struct source_spec spec;
         char *previous;         /* commit fetched before, or NULL */
+        char accepted[65];      /* question (git_signed.h) that was answered with yes before, or "" */
         char compiled_tree[65]; /* a compile of this tree would change nothing */
         struct arena *arena;    /* of the inventory */
         struct fleet_node *inventory;
@@ -29,7 +31,10 @@ struct source_job {
         struct git_fetched fetched; /* id "" when the fetch failed */
         struct compiled *compiled;  /* NULL: not compiled */
         struct err *error;
-        msec_t fetched_at; /* wall */
+        struct git_signer signer; /* of the commit or tag; format NULL: not asked, or asked before */
+        char question[65];        /* that was answered with yes now; "" when no signature is required */
+        bool is_refused;          /* for its signature: `error` says why */
+        msec_t fetched_at;        /* wall */
         msec_t fetch_ms, compile_ms;
         /* called on the loop's thread when it has ended */
         void (*done)(void *arg, struct source_job *job);

@@ -6,8 +6,10 @@
 
 #include "base/fs.h"
 #include "codec/json.h"
+#include "server/git_status.h"
 #include "server/git_transport.h"
 #include "server/memory.h"
+#include "server/source_version.h"
 
 struct field {
         const char *name;
@@ -18,12 +20,20 @@ static const struct field fields[] = {
         {"url", offsetof(struct source_spec, url), false},
         {"branch", offsetof(struct source_spec, branch), false},
         {"path", offsetof(struct source_spec, path), false},
+        {"tags", offsetof(struct source_spec, tags), false},
+        {"tagPrefix", offsetof(struct source_spec, tag_prefix), false},
         {"sshKeyFile", offsetof(struct source_spec, ssh_key_file), true},
         {"knownHostsFile", offsetof(struct source_spec, known_hosts_file), true},
         {"caFile", offsetof(struct source_spec, ca_file), true},
         {"usernameFile", offsetof(struct source_spec, username_file), true},
         {"passwordFile", offsetof(struct source_spec, password_file), true},
         {"webhookSecretFile", offsetof(struct source_spec, webhook_secret_file), true},
+        {"signatures", offsetof(struct source_spec, signatures), false},
+        {"allowedSignersFile", offsetof(struct source_spec, allowed_signers_file), true},
+        {"keyringFile", offsetof(struct source_spec, keyring_file), true},
+        {"statusHost", offsetof(struct source_spec, status_host), false},
+        {"statusUrl", offsetof(struct source_spec, status_url), false},
+        {"statusTokenFile", offsetof(struct source_spec, status_token_file), true},
 };
 
 static char **field_of(const struct source_spec *s, const struct field *f) {
@@ -75,6 +85,67 @@ static bool branch_is_valid(const char *s) {
         return *s != '-' && git_reference_name_is_valid(&valid, ref) == 0 && valid;
 }
 
+static int tags_check(const struct source_spec *s, struct err **err) {
+        struct version_range range;
+        if (!s->tags)
+                return s->tag_prefix ? err_set(err, EINVAL, "tagPrefix: goes with tags, and there is none")
+                                     : 0;
+        if (s->branch)
+                return err_set(err, EINVAL,
+                               "tags: a source follows a branch or tags, not both: leave branch out");
+        int r = version_range_parse(s->tags, &range, err);
+        if (r < 0)
+                return err_wrap(err, "tags");
+        if (s->tag_prefix) {
+                _cleanup_(x_freep) char *ref = must(str_format("refs/tags/%s1.0.0", s->tag_prefix));
+                int valid = 0;
+                if (git_reference_name_is_valid(&valid, ref) < 0 || !valid)
+                        return err_set(err, EINVAL, "tagPrefix: %s is no beginning of a tag's name",
+                                       s->tag_prefix);
+        }
+        return 0;
+}
+
+static int signatures_check(struct source_spec *s, struct err **err) {
+        if (str_eq(s->signatures, "off"))
+                s->signatures = (free(s->signatures), NULL);
+        if (s->signatures && !str_eq(s->signatures, "required"))
+                return err_set(err, EINVAL, "signatures: %s is neither required nor off", s->signatures);
+        if (s->signatures && !s->allowed_signers_file && !s->keyring_file)
+                return err_set(err, EINVAL,
+                               "signatures: nobody's would count: give allowedSignersFile (SSH), keyringFile "
+                               "(OpenPGP) or both");
+        return 0;
+}
+
+static int status_check(struct source_spec *s, struct err **err) {
+        enum status_host host;
+        if (!s->status_host) {
+                if (s->status_url || s->status_token_file)
+                        return err_set(
+                                err, EINVAL,
+                                "statusHost: missing: say github, gitlab or gitea, so that results can be "
+                                "posted there");
+                return 0;
+        }
+        if (status_host_from_name(s->status_host, &host) < 0)
+                return err_set(err, EINVAL, "statusHost: %s is neither github, gitlab nor gitea",
+                               s->status_host);
+        if (!s->status_token_file)
+                return err_set(
+                        err, EINVAL,
+                        "statusTokenFile: missing: a file on the server with an access token that may write "
+                        "commit statuses");
+        if (s->status_url && !str_has_prefix(s->status_url, "https://") &&
+            !str_has_prefix(s->status_url, "http://"))
+                return err_set(err, EINVAL, "statusUrl: %s is no http(s) address", s->status_url);
+        if (s->status_url && strlen(s->status_url) > SOURCE_URL_MAX)
+                return err_set(err, EINVAL, "statusUrl: longer than %d bytes", SOURCE_URL_MAX);
+        _cleanup_(x_freep) char *base = NULL;
+        int r = git_status_base(host, s->url, s->status_url, &base, err);
+        return r < 0 ? err_wrap(err, "statusUrl") : 0;
+}
+
 static int spec_check(struct source_spec *s, struct err **err) {
         for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
                 char **text = field_of(s, &fields[i]);
@@ -102,6 +173,16 @@ static int spec_check(struct source_spec *s, struct err **err) {
                 else if (!path_is_beneath(s->path))
                         return err_set(err, EINVAL, "path: %s is no folder inside the repository", s->path);
         }
+        r = tags_check(s, err);
+        if (r >= 0)
+                r = signatures_check(s, err);
+        if (r >= 0)
+                r = status_check(s, err);
+        if (r < 0)
+                return r;
+        if (s->fetch_megabytes < 1 || s->fetch_megabytes > SOURCE_FETCH_MEGABYTES_MAX)
+                return err_set(err, EINVAL, "fetchLimitMegabytes: must be between 1 and %d",
+                               SOURCE_FETCH_MEGABYTES_MAX);
         if (s->poll_seconds != 0 &&
             (s->poll_seconds < SOURCE_POLL_SECONDS_MIN || s->poll_seconds > SOURCE_POLL_SECONDS_MAX))
                 return err_set(err, EINVAL, "pollSeconds: must be between %d and %d, or 0 for never",
@@ -110,13 +191,14 @@ static int spec_check(struct source_spec *s, struct err **err) {
 }
 
 static int members_check(const json_t *o, const char *const *also, struct err **err) {
-        const char *known[ARRAY_SIZE(fields) + 9];
+        const char *known[ARRAY_SIZE(fields) + 10];
         size_t n = 0;
         const char *key;
         json_t *value;
         for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
                 known[n++] = fields[i].name;
         known[n++] = "pollSeconds";
+        known[n++] = "fetchLimitMegabytes";
         for (size_t i = 0; also && also[i] && n < ARRAY_SIZE(known); i++)
                 known[n++] = also[i];
         json_object_foreach ((json_t *)o, key, value) {
@@ -133,7 +215,8 @@ static int members_check(const json_t *o, const char *const *also, struct err **
 }
 
 int source_spec_read(const json_t *o, const char *const *also, struct source_spec *ret, struct err **err) {
-        _cleanup_(source_spec_done) struct source_spec s = {.poll_seconds = SOURCE_POLL_SECONDS};
+        _cleanup_(source_spec_done) struct source_spec s = {.poll_seconds = SOURCE_POLL_SECONDS,
+                                                            .fetch_megabytes = SOURCE_FETCH_MEGABYTES};
         int r = json_is_object(o) ? members_check(o, also, err)
                                   : err_set(err, EINVAL, "a source is an object");
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(fields); i++) {
@@ -144,6 +227,8 @@ int source_spec_read(const json_t *o, const char *const *also, struct source_spe
         }
         if (r >= 0)
                 r = json_read_optional_int(o, "pollSeconds", &s.poll_seconds, err);
+        if (r >= 0)
+                r = json_read_optional_int(o, "fetchLimitMegabytes", &s.fetch_megabytes, err);
         if (r >= 0)
                 r = spec_check(&s, err);
         if (r < 0)
@@ -160,11 +245,13 @@ json_t *source_spec_json(const struct source_spec *s) {
                 if (i == 2)
                         json_put(j, "pollSeconds", json_number(s->poll_seconds));
         }
+        json_put(j, "fetchLimitMegabytes", json_number(s->fetch_megabytes));
         return j;
 }
 
 int source_spec_parse(const char *text, struct source_spec *ret, struct err **err) {
-        _cleanup_(source_spec_done) struct source_spec s = {.poll_seconds = SOURCE_POLL_SECONDS};
+        _cleanup_(source_spec_done) struct source_spec s = {.poll_seconds = SOURCE_POLL_SECONDS,
+                                                            .fetch_megabytes = SOURCE_FETCH_MEGABYTES};
         const char *hash = strrchr(text, '#'), *colon = hash ? strchr(hash, ':') : NULL;
         s.url = must(hash ? str_dup_n(text, (size_t)(hash - text)) : str_dup(text));
         if (hash)

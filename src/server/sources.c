@@ -10,17 +10,20 @@
 #include "base/random.h"
 #include "base/table.h"
 #include "codec/json.h"
+#include "crypto/age.h"
 #include "net/backoff.h"
 #include "repo/object_store.h"
 #include "server/director.h"
 #include "server/fleets.h"
+#include "server/git_status_poster.h"
 #include "server/shapes.h"
 #include "server/source_job.h"
+#include "server/source_results.h"
 
 #define JOBS_AT_ONCE 8 /* sources that are fetched at the same time */
 #define FAILURE_BASE_MS 5000
 #define FAILURE_CAP_MS 300000
-#define DELIVERIES_KEPT 64
+#define RESULTS_EVERY_MS 1000 /* how often it is looked whether Git hosts are to be told of something */
 
 struct waiter {
         struct list link;
@@ -34,7 +37,10 @@ struct source {
         msec_t created_at;
         struct source_spec spec;
         /* as shown */
-        char *branch, *commit, *compiled_commit, *subject, *author, *error;
+        char *branch, *tag, *commit, *compiled_commit, *subject, *author, *error;
+        char *refusal;       /* why the commit is refused for its signature; NULL: it is not */
+        json_t *signature;   /* of the commit last accepted: format, signer, key, commit; NULL */
+        char accepted[65];   /* git_signed.h: a question that was answered with yes */
         json_t *diagnostics; /* array */
         msec_t fetched_at;
         /* what the last compile saw */
@@ -48,8 +54,8 @@ struct source {
         struct list waiting, served; /* struct waiter: for the next fetch, for the running one */
         struct loop_timer *poll;
         struct backoff backoff;
-        char *deliveries[DELIVERIES_KEPT];
-        size_t next_delivery;
+        struct source_hooks hooks;
+        struct git_status_poster *poster; /* NULL: nobody is told */
 };
 
 struct sources {
@@ -59,6 +65,7 @@ struct sources {
         atomic_bool stopping;
         bool held;
         size_t running;
+        struct loop_timer *results;
 };
 
 static void sources_pump(struct control *c);
@@ -80,8 +87,11 @@ static void source_destroy(struct source *s) {
         json_decref(s->diagnostics);
         fleet_cache_free(s->cache);
         loop_timer_free(s->poll);
-        for (size_t i = 0; i < DELIVERIES_KEPT; i++)
-                free(s->deliveries[i]);
+        git_status_poster_free(s->poster);
+        source_hooks_done(&s->hooks);
+        free(s->tag);
+        free(s->refusal);
+        json_decref(s->signature);
         free(s);
 }
 
@@ -92,7 +102,7 @@ const struct source_spec *source_spec(const struct source *s) {
         return &s->spec;
 }
 const char *source_branch(const struct source *s) {
-        return s->spec.branch ? s->spec.branch : s->branch;
+        return s->spec.tags ? NULL : s->spec.branch ? s->spec.branch : s->branch;
 }
 
 struct source *sources_find(const struct control *c, const char *name) {
@@ -102,13 +112,13 @@ size_t sources_count(const struct control *c) {
         return table_len(c->sources->all);
 }
 
-bool source_delivery_is_new(struct source *s, const char *id) {
-        for (size_t i = 0; i < DELIVERIES_KEPT; i++)
-                if (s->deliveries[i] && str_eq(s->deliveries[i], id))
-                        return false;
-        replace_text(&s->deliveries[s->next_delivery], id);
-        s->next_delivery = (s->next_delivery + 1) % DELIVERIES_KEPT;
-        return true;
+enum hook_verdict source_take_hook(struct source *s, const char *delivery, const void *body, size_t len) {
+        msec_t now = clock_mono_ms(s->control->clock);
+        enum hook_verdict verdict = source_hooks_take(&s->hooks, delivery, body, len, MAX(now, 1));
+        /* What the flood may hide is seen by one more look, soon. */
+        if (verdict == HOOK_FLOOD && !s->running && s->spec.poll_seconds * 1000 > HOOKS_EVERY_MS)
+                loop_timer_set(s->poll, HOOKS_EVERY_MS);
+        return verdict;
 }
 
 /* ---- rows */
@@ -117,6 +127,7 @@ static json_t *status_json(const struct source *s) {
         json_t *j = json_object_new();
         json_put(j, "healthy", json_boolean(!s->error && !s->compile_failed && s->compiled_commit));
         json_put(j, "branch", json_text(source_branch(s)));
+        json_put(j, "tag", json_text(s->tag));
         json_put(j, "commit", json_text(s->commit));
         json_put(j, "compiledCommit", json_text(s->compiled_commit));
         json_put(j, "commitSubject", json_text(s->subject));
@@ -124,6 +135,9 @@ static json_t *status_json(const struct source *s) {
         json_put(j, "fetchedAt", json_time(s->fetched_at));
         json_put(j, "error", json_text(s->error));
         json_put(j, "diagnostics", must(json_incref(s->diagnostics)));
+        json_put(j, "refused", json_text(s->refusal));
+        json_put(j, "signature", s->signature ? must(json_incref(s->signature)) : json_text(NULL));
+        json_put(j, "statusError", json_text(s->poster ? git_status_poster_error(s->poster) : NULL));
         return j;
 }
 
@@ -132,6 +146,9 @@ static void source_store(struct source *s) {
         json_put(status, "tree", json_text(s->compiled_tree));
         json_put(status, "compileFailed", json_boolean(s->compile_failed));
         json_put(status, "fetchedAtMs", json_number(s->fetched_at));
+        json_put(status, "accepted", json_text(s->accepted));
+        if (s->poster)
+                json_put(status, "posted", must(json_incref(git_status_poster_posted(s->poster))));
         _cleanup_(x_freep) char *spec_text = must(json_encode_compact(spec)),
                                 *status_text = must(json_encode_compact(status));
         json_decref(spec);
@@ -140,6 +157,66 @@ static void source_store(struct source *s) {
                     "INSERT INTO sources (name, created_at, spec, status) VALUES ($1, $2, $3, $4) "
                     "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, status = excluded.status",
                     "siss", s->name, (int64_t)s->created_at, spec_text, status_text);
+}
+
+/* ---- telling the Git host */
+
+static json_t *poster_wanted(void *arg) {
+        const struct source *s = arg;
+        _cleanup_(x_freep) char *failure = NULL;
+        const json_t *first = s->compile_failed ? json_array_get(s->diagnostics, 0) : NULL;
+        const char *message = json_string_value(json_object_get(first, "message")),
+                   *file = json_string_value(json_object_get(first, "file"));
+        if (s->refusal)
+                failure = copy_text(s->refusal);
+        else if (first)
+                failure = must(str_format("%s%s%" JSON_INTEGER_FORMAT ": %s", file ? file : "",
+                                          file ? ":" : "", json_integer_value(json_object_get(first, "line")),
+                                          message ? message : ""));
+        return source_results(s->control,
+                              &(struct source_result){.source = s->name,
+                                                      .commit = s->commit,
+                                                      .failure = failure,
+                                                      .is_compiled = str_eq(s->commit, s->compiled_commit)});
+}
+
+static void poster_changed(void *arg) {
+        source_store(arg);
+}
+
+static void results_due(void *arg) {
+        struct control *c = arg;
+        const char *name;
+        void *value;
+        bool any = false;
+        if (atomic_load(&c->sources->stopping))
+                return;
+        for (size_t i = 0; table_next(c->sources->all, &i, &name, &value);) {
+                struct source *s = value;
+                any = any || s->poster;
+                git_status_poster_wake(s->poster);
+        }
+        if (any)
+                loop_timer_set(c->sources->results, RESULTS_EVERY_MS);
+}
+
+/* posted: what was said before, taken; NULL: nothing. */
+static void poster_open(struct source *s, json_t *posted) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        const struct git_status_poster_options o = {.loop = s->control->loop,
+                                                    .spec = &s->spec,
+                                                    .source = s->name,
+                                                    .posted = posted,
+                                                    .wanted = poster_wanted,
+                                                    .changed = poster_changed,
+                                                    .arg = s};
+        if (!s->spec.status_host)
+                json_decref(posted);
+        else if (git_status_poster_new(&o, &s->poster, &err) < 0)
+                log_error("commit statuses cannot be posted", "source", s->name, "error", err_message(err),
+                          NULL);
+        if (s->poster)
+                loop_timer_set(s->control->sources->results, RESULTS_EVERY_MS);
 }
 
 static void tell(struct source *s, const char *type, const char *message) {
@@ -248,14 +325,34 @@ static void take_fetched(struct source *s, struct source_job *job) {
         s->fetched_at = job->fetched_at;
         replace_text(&s->branch, g->branch);
         if (is_new) {
-                _cleanup_(x_freep) char *message =
-                        must(str_format("%s is at %.9s%s: %s", g->branch, g->id,
-                                        g->rewritten ? ", its history was rewritten" : "", g->subject));
+                const char *aside = "";
+                if (g->rewritten)
+                        aside = ", its history was rewritten";
+                else if (g->tag && str_eq(g->tag, s->tag))
+                        aside = ", the tag was moved";
+                _cleanup_(x_freep) char *message = must(str_format(
+                        "%s is at %.9s%s: %s", g->tag ? g->tag : g->branch, g->id, aside, g->subject));
                 replace_text(&s->commit, g->id);
                 replace_text(&s->subject, g->subject);
                 replace_text(&s->author, g->author);
                 tell(s, "SourceFetched", message);
         }
+        replace_text(&s->tag, g->tag);
+}
+
+static void take_signature(struct source *s, struct source_job *job) {
+        replace_text(&s->refusal, job->is_refused ? err_message(job->error) : NULL);
+        if (!job->question[0])
+                return;
+        memcpy(s->accepted, job->question, sizeof(s->accepted));
+        if (!job->signer.format)
+                return; /* the same as before */
+        json_decref(s->signature);
+        s->signature = json_object_new();
+        json_put(s->signature, "commit", json_text(job->fetched.id));
+        json_put(s->signature, "format", json_text(job->signer.format));
+        json_put(s->signature, "signer", json_text(job->signer.name));
+        json_put(s->signature, "key", json_text(job->signer.key));
 }
 
 static void take_error(struct source *s, const struct err *error) {
@@ -296,6 +393,8 @@ static void job_done(void *arg, struct source_job *job) {
                   "error", job->error ? err_message(job->error) : NULL, NULL);
         if (job->fetched.id[0])
                 take_fetched(s, job);
+        if (job->fetched.id[0])
+                take_signature(s, job);
         if (job->error)
                 take_error(s, job->error);
         else {
@@ -309,7 +408,7 @@ static void job_done(void *arg, struct source_job *job) {
                 s->compiled_tree[0] = '\0'; /* the repository changed meanwhile */
                 s->wanted = true;
         }
-        poll_arm(s, job->error != NULL);
+        poll_arm(s, job->error && !job->is_refused); /* a host that gives what we refuse is well */
         source_store(s);
         waiters_release(s);
         source_job_free(job);
@@ -318,6 +417,17 @@ static void job_done(void *arg, struct source_job *job) {
 
 static int fleet_node_order(const void *a, const void *b) {
         return strcmp(((const struct fleet_node *)a)->name, ((const struct fleet_node *)b)->name);
+}
+
+/* The age recipient among the facts that a node told (compact JSON: what is text in it holds no bare quotes).
+ */
+static const char *told_recipient(struct arena *arena, const struct node *n) {
+        const char *at = n->report.facts ? strstr(n->report.facts, "\"recipient\":\"") : NULL;
+        if (!at)
+                return NULL;
+        at += strlen("\"recipient\":\"");
+        const char *text = must(arena_strndup(arena, at, strcspn(at, "\"")));
+        return age_recipient_is_valid(text) ? text : NULL;
 }
 
 /* The nodes as the compiler is to know them: with the labels that do not come from Git. */
@@ -333,6 +443,7 @@ static void job_take_inventory(struct control *c, struct source_job *job) {
                 const struct declaration *d = n->declaration;
                 bool is_others = d && !str_eq(d->source, job->source);
                 copy->name = must(arena_strdup(job->arena, n->name));
+                copy->recipient = told_recipient(job->arena, n);
                 must_do(pairs_merge(job->arena, n->token_labels ? n->token_labels : &none,
                                     n->manual_labels ? n->manual_labels : &none, &copy->labels));
                 if (is_others) { /* another source's word about it holds */
@@ -368,6 +479,7 @@ static void source_look(struct source *s) {
         job->folder = copy_text(s->folder);
         spec_copy(&job->spec, &s->spec);
         job->previous = copy_text(s->commit);
+        memcpy(job->accepted, s->accepted, sizeof(job->accepted));
         s->job_generation = inventory_generation(c);
         s->director_generation = director_generation(c);
         job->catalog = catalog_ref(director_catalog(c));
@@ -450,6 +562,7 @@ int sources_create(struct control *c, const char *name, struct source_spec *spec
         s->created_at = control_now(c);
         s->spec = *spec;
         *spec = (struct source_spec){0};
+        poster_open(s, NULL);
         source_store(s);
         s->wanted = true;
         sources_pump(c);
@@ -500,7 +613,7 @@ json_t *sources_json(const struct control *c) {
 static void status_load(struct source *s, const char *text) {
         json_t *j = NULL;
         const char *branch = NULL, *commit = NULL, *compiled = NULL, *subject = NULL, *author = NULL,
-                   *error = NULL, *tree = NULL;
+                   *error = NULL, *tree = NULL, *tag = NULL, *refusal = NULL, *accepted = NULL;
         if (json_decode(text, strlen(text), &j, NULL) < 0)
                 return;
         (void)json_read_optional_string(j, "branch", &branch, NULL);
@@ -510,6 +623,9 @@ static void status_load(struct source *s, const char *text) {
         (void)json_read_optional_string(j, "commitAuthor", &author, NULL);
         (void)json_read_optional_string(j, "error", &error, NULL);
         (void)json_read_optional_string(j, "tree", &tree, NULL);
+        (void)json_read_optional_string(j, "tag", &tag, NULL);
+        (void)json_read_optional_string(j, "refused", &refusal, NULL);
+        (void)json_read_optional_string(j, "accepted", &accepted, NULL);
         (void)json_read_optional_int(j, "fetchedAtMs", &s->fetched_at, NULL);
         (void)json_read_optional_bool(j, "compileFailed", &s->compile_failed, NULL);
         replace_text(&s->branch, branch);
@@ -518,6 +634,14 @@ static void status_load(struct source *s, const char *text) {
         replace_text(&s->subject, subject);
         replace_text(&s->author, author);
         replace_text(&s->error, error);
+        replace_text(&s->tag, tag);
+        replace_text(&s->refusal, refusal);
+        if (accepted && strlen(accepted) < sizeof(s->accepted))
+                memcpy(s->accepted, accepted, strlen(accepted) + 1);
+        json_t *signature = json_object_get(j, "signature");
+        if (json_is_object(signature))
+                s->signature = json_incref(signature);
+        poster_open(s, json_incref(json_object_get(j, "posted")));
         if (tree && strlen(tree) < sizeof(s->compiled_tree))
                 memcpy(s->compiled_tree, tree, strlen(tree) + 1);
         json_t *diagnostics = json_object_get(j, "diagnostics");
@@ -534,6 +658,7 @@ int sources_open(struct control *c, struct err **err) {
         c->sources = NEW(struct sources);
         c->sources->all = must(table_new(NULL));
         c->sources->threads = source_threads_new(c->loop);
+        c->sources->results = must(loop_timer_new(c->loop, results_due, c));
         prng_seed_random(&c->sources->random);
         int r = dir_make(folder, 0700, err);
         if (r >= 0)
@@ -567,8 +692,12 @@ void sources_stop(struct control *c) {
         source_threads_wait(c->sources->threads);
         const char *name;
         void *value;
-        for (size_t i = 0; table_next(c->sources->all, &i, &name, &value);)
-                ((struct source *)value)->poll = loop_timer_free(((struct source *)value)->poll);
+        c->sources->results = loop_timer_free(c->sources->results);
+        for (size_t i = 0; table_next(c->sources->all, &i, &name, &value);) {
+                struct source *s = value;
+                s->poll = loop_timer_free(s->poll);
+                s->poster = git_status_poster_free(s->poster);
+        }
 }
 
 struct sources *sources_free(struct sources *s) {

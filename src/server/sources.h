@@ -5,6 +5,7 @@
 #pragma once
 
 #include "server/control.h"
+#include "server/source_hooks.h"
 #include "server/source_spec.h"
 
 #define SOURCES_MAX 1000
@@ -36,10 +37,10 @@ void sources_notify(struct control *c, struct source *s, void (*done)(void *arg,
 
 const char *source_name(const struct source *s);
 const struct source_spec *source_spec(const struct source *s);
-/* The branch it follows, or NULL while the host's default is not known. */
+/* The branch it follows, or NULL while the host's default is not known, or where it follows tags. */
 const char *source_branch(const struct source *s);
-/* Seen this webhook delivery before? Remembers it. */
-bool source_delivery_is_new(struct source *s, const char *id);
+/* A webhook with the right signature came; see source_hooks.h. A flood leads to one fetch later. */
+enum hook_verdict source_take_hook(struct source *s, const char *delivery, const void *body, size_t len);
 
 json_t *source_json(const struct source *s) _must_use_;
 json_t *sources_json(const struct control *c) _must_use_; /* array */

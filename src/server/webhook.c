@@ -12,13 +12,20 @@
 static const struct host {
         const char *name;
         struct webhook_headers headers;
-        const char *push; /* value of the event header */
+        const char *push, *tag; /* values of the event header */
 } hosts[] = {
-        [WEBHOOK_GITHUB] = {"github", {"x-hub-signature-256", "x-github-event", "x-github-delivery"}, "push"},
+        [WEBHOOK_GITHUB] = {"github",
+                            {"x-hub-signature-256", "x-github-event", "x-github-delivery"},
+                            "push",
+                            "push"},
         [WEBHOOK_GITLAB] = {"gitlab",
                             {"x-gitlab-token", "x-gitlab-event", "x-gitlab-event-uuid"},
-                            "Push Hook"},
-        [WEBHOOK_GITEA] = {"gitea", {"x-gitea-signature", "x-gitea-event", "x-gitea-delivery"}, "push"},
+                            "Push Hook",
+                            "Tag Push Hook"},
+        [WEBHOOK_GITEA] = {"gitea",
+                           {"x-gitea-signature", "x-gitea-event", "x-gitea-delivery"},
+                           "push",
+                           "push"},
 };
 
 int webhook_host_from_name(const char *name, enum webhook_host *ret) {
@@ -56,11 +63,20 @@ bool webhook_signature_is_valid(enum webhook_host host, const char *signature, c
         return bytes_equal_constant_time(shown, right, sizeof(right));
 }
 
-int webhook_judge(enum webhook_host host, const char *event, const char *branch, const char *body, size_t len,
-                  enum webhook_verdict *ret, struct err **err) {
+static bool ref_is_followed(const char *ref, const struct webhook_follows *follows) {
+        const char *name = str_after_prefix(ref, follows->tags ? "refs/tags/" : "refs/heads/");
+        if (!name)
+                return false;
+        if (follows->tags)
+                return !follows->prefix || str_has_prefix(name, follows->prefix);
+        return !follows->branch || str_eq(name, follows->branch);
+}
+
+int webhook_judge(enum webhook_host host, const char *event, const struct webhook_follows *follows,
+                  const char *body, size_t len, enum webhook_verdict *ret, struct err **err) {
         json_t *j = NULL;
         const char *ref = NULL;
-        if (event && !str_eq(event, hosts[host].push)) {
+        if (event && !str_eq(event, follows->tags ? hosts[host].tag : hosts[host].push)) {
                 *ret = WEBHOOK_IGNORE;
                 return 0;
         }
@@ -68,10 +84,8 @@ int webhook_judge(enum webhook_host host, const char *event, const char *branch,
         if (r < 0)
                 return r;
         r = json_read_string(j, "ref", &ref, err);
-        if (r >= 0) {
-                const char *name = str_after_prefix(ref, "refs/heads/");
-                *ret = name && (!branch || str_eq(name, branch)) ? WEBHOOK_FETCH : WEBHOOK_IGNORE;
-        }
+        if (r >= 0)
+                *ret = ref_is_followed(ref, follows) ? WEBHOOK_FETCH : WEBHOOK_IGNORE;
         json_decref(j);
         return r;
 }

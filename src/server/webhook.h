@@ -18,9 +18,14 @@ bool webhook_signature_is_valid(enum webhook_host host, const char *signature, c
                                 const char *body, size_t len);
 
 enum webhook_verdict {
-        WEBHOOK_FETCH,  /* a push to the followed branch */
+        WEBHOOK_FETCH,  /* a push to the followed branch, or of a tag where tags are followed */
         WEBHOOK_IGNORE, /* another event, or another ref */
 };
-/* event: value of the event header, or NULL. branch NULL: any branch. -EINVAL: the body is no push. */
-int webhook_judge(enum webhook_host host, const char *event, const char *branch, const char *body, size_t len,
-                  enum webhook_verdict *ret, struct err **err);
+struct webhook_follows {
+        bool tags;          /* tags count, and branches do not */
+        const char *prefix; /* of their names, or NULL */
+        const char *branch; /* NULL: any */
+};
+/* event: value of the event header, or NULL. -EINVAL: the body is no push. */
+int webhook_judge(enum webhook_host host, const char *event, const struct webhook_follows *follows,
+                  const char *body, size_t len, enum webhook_verdict *ret, struct err **err);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -69,17 +70,44 @@ static void test_what_it_is_about(void **state) {
         };
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 enum webhook_verdict verdict = WEBHOOK_FETCH;
-                assert_int_equal(webhook_judge(cases[i].host, cases[i].event, cases[i].branch, cases[i].body,
-                                               strlen(cases[i].body), &verdict, NULL),
+                assert_int_equal(webhook_judge(cases[i].host, cases[i].event,
+                                               &(struct webhook_follows){.branch = cases[i].branch},
+                                               cases[i].body, strlen(cases[i].body), &verdict, NULL),
                                  0);
                 assert_int_equal(verdict, cases[i].verdict);
         }
         enum webhook_verdict verdict;
         static const char *const bad[] = {"", "{", "[]", "{\"ref\":1}", "{}", "{\"ref\":null}"};
         for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-                assert_int_equal(
-                        webhook_judge(WEBHOOK_GITHUB, "push", "main", bad[i], strlen(bad[i]), &verdict, NULL),
-                        -EINVAL);
+                assert_int_equal(webhook_judge(WEBHOOK_GITHUB, "push",
+                                               &(struct webhook_follows){.branch = "main"}, bad[i],
+                                               strlen(bad[i]), &verdict, NULL),
+                                 -EINVAL);
+}
+
+static void test_tags(void **state) {
+        static const struct {
+                enum webhook_host host;
+                const char *event, *ref;
+                bool fetch;
+        } cases[] = {
+                {WEBHOOK_GITHUB, "push", "refs/tags/fleet-1.2.3", true},
+                {WEBHOOK_GITHUB, "push", "refs/tags/other-1.2.3", false},
+                {WEBHOOK_GITHUB, "push", "refs/heads/main", false},
+                {WEBHOOK_GITLAB, "Tag Push Hook", "refs/tags/fleet-1", true},
+                {WEBHOOK_GITLAB, "Push Hook", "refs/tags/fleet-1", false},
+                {WEBHOOK_GITEA, "push", "refs/tags/fleet-1", true},
+        };
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                char body[128];
+                enum webhook_verdict verdict;
+                (void)snprintf(body, sizeof(body), "{\"ref\": \"%s\"}", cases[i].ref);
+                assert_int_equal(webhook_judge(cases[i].host, cases[i].event,
+                                               &(struct webhook_follows){.tags = true, .prefix = "fleet-"},
+                                               body, strlen(body), &verdict, NULL),
+                                 0);
+                assert_int_equal(verdict, cases[i].fetch ? WEBHOOK_FETCH : WEBHOOK_IGNORE);
+        }
 }
 
 int main(void) {
@@ -87,6 +115,7 @@ int main(void) {
                 cmocka_unit_test(test_signatures),
                 cmocka_unit_test(test_hosts),
                 cmocka_unit_test(test_what_it_is_about),
+                cmocka_unit_test(test_tags),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
