@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "agent/artifact_fetch_internal.h"
@@ -60,12 +61,16 @@ void fetch_soon(struct artifact_fetch *f) {
         loop_timer_set(f->timer, 0);
 }
 
-void fetch_wait_for(struct artifact_fetch *f, msec_t ms, const char *message) {
+void fetch_say(struct artifact_fetch *f, const char *message) {
         _cleanup_(x_freep) char *text =
                 str_format("artifact %s:%s: %s", f->artifact->name, f->artifact->version, message);
+        f->listener.delayed(f->listener.arg, text ? text : message);
+}
+
+void fetch_wait_for(struct artifact_fetch *f, msec_t ms, const char *message) {
         loop_timer_set(f->timer, ms);
         f->state = ARTIFACT_FETCH_WAITING;
-        f->listener.delayed(f->listener.arg, text ? text : message);
+        fetch_say(f, message);
 }
 
 void fetch_wait(struct artifact_fetch *f, msec_t at_least_ms, const char *message) {
@@ -143,8 +148,11 @@ static void fed(struct artifact_fetch *f) {
                 f->wrong = f->room_made = 0;
                 f->in_doubt = false;
                 fetch_soon(f);
+                if (cut)
+                        fetch_say(f, f->feed_message ? f->feed_message : strerror(-f->feed_error));
         } else if (cut) {
-                const struct download_result r = {.error = f->feed_error, .retry_after_ms = -1};
+                const struct download_result r = {
+                        .error = f->feed_error, .message = f->feed_message, .retry_after_ms = -1};
                 ladder_download_failed(f, FETCH_CHUNKS, &r);
         } else {
                 fetch_soon(f); /* a frame longer than a range: its end comes with the next */
@@ -294,6 +302,7 @@ struct artifact_fetch *artifact_fetch_free(struct artifact_fetch *f) {
         ways_drop_chunks(f);
         range_window_free(f->ranges);
         free(f->feed);
+        free(f->feed_message);
         x_closep(&f->file);
         buf_done(&f->body);
         artifact_free(f->artifact);

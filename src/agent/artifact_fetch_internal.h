@@ -73,6 +73,7 @@ struct artifact_fetch {
         size_t n_feed;
         bool feed_is_cut;    /* it broke off: without progress that is a failure */
         int feed_error;      /* with this */
+        char *feed_message;
         int64_t feed_before; /* bytes of the pack that were missing before it */
 };
 
@@ -82,6 +83,8 @@ struct artifact_fetch {
 void fetch_begins(struct artifact_fetch *f);
 void fetch_soon(struct artifact_fetch *f);
 void fetch_wait(struct artifact_fetch *f, msec_t at_least_ms, const char *message);
+/* Tells what is in the way, and goes on. */
+void fetch_say(struct artifact_fetch *f, const char *message);
 /* Waits exactly so long. */
 void fetch_wait_for(struct artifact_fetch *f, msec_t ms, const char *message);
 void fetch_disk_full(struct artifact_fetch *f, const char *message);

@@ -91,10 +91,7 @@ static int keep_file(void *arg, int64_t at, const char *p, size_t n) {
 
 /* The link's limits let nothing through now. */
 static void waits(void *arg, const char *message) {
-        struct artifact_fetch *f = arg;
-        _cleanup_(x_freep) char *text =
-                str_format("artifact %s:%s: %s", f->artifact->name, f->artifact->version, message);
-        f->listener.delayed(f->listener.arg, text ? text : message);
+        fetch_say(arg, message);
 }
 
 static void start_download(struct artifact_fetch *f, struct download_request *q) {
@@ -315,6 +312,8 @@ static void take_range(void *arg) {
                 f->n_feed = r.n;
                 f->feed_is_cut = r.error < 0;
                 f->feed_error = r.error;
+                free(f->feed_message);
+                f->feed_message = r.error < 0 && r.message ? str_dup(r.message) : NULL;
                 f->feed_before = chunk_fetch_missing(f->chunks->fetch);
                 if (r.error < 0)
                         f->first_source++;

@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from lab import Lab  # noqa: E402
+from lab.artifacts import ArtifactLab  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -35,19 +36,26 @@ def pytest_runtest_makereport(item, call):
     setattr(item, "outcome_of_" + outcome.get_result().when, outcome.get_result())
 
 
+def _used(request, lab):
+    """Lends a lab to a test; its logs are shown when that fails, and what a sanitizer says fails it."""
+    try:
+        yield lab
+        report = getattr(request.node, "outcome_of_call", None)
+        if report is not None and report.failed:
+            for log in sorted((lab.folder / "logs").glob("*.log")):
+                print(f"==== {log.name}")
+                print("\n".join(log.read_text(errors="replace").splitlines()[-60:]))
+        faults = sanitizer_faults(lab)
+    finally:
+        lab.close()
+    assert not faults, "a sanitizer reported:\n" + "\n".join(faults)
+
+
 def _lab(request, build, **options):
     lab = Lab(build, log_level="debug", **options)
     lab.init_server()
     lab.start_server()
-    yield lab
-    report = getattr(request.node, "outcome_of_call", None)
-    if report is not None and report.failed:
-        for log in sorted((lab.folder / "logs").glob("*.log")):
-            print(f"==== {log.name}")
-            print("\n".join(log.read_text(errors="replace").splitlines()[-60:]))
-    faults = sanitizer_faults(lab)
-    lab.close()
-    assert not faults, "a sanitizer reported:\n" + "\n".join(faults)
+    yield from _used(request, lab)
 
 
 def sanitizer_faults(lab):
@@ -65,6 +73,12 @@ def sanitizer_faults(lab):
 def lab(request, build):
     """A server that runs, and nothing else."""
     yield from _lab(request, build)
+
+
+@pytest.fixture
+def street(request, build):
+    """A lab for artifacts, of which nothing runs yet: begin()."""
+    yield from _used(request, ArtifactLab(build, log_level="debug"))
 
 
 @pytest.fixture

@@ -9,111 +9,7 @@ import time
 
 import pytest
 
-from conftest import sanitizer_faults
-from lab import Lab
-from trust import Repository, announce
-
-FLEET = """\
-apiVersion: skerry/v1alpha1
-kind: Fleet
-metadata: {name: edge}
-spec:
-  selector: {matchLabels: {fleet: edge}}
-  template: {apps: [web]}
----
-apiVersion: skerry/v1alpha1
-kind: App
-metadata: {name: web}
-spec:
-  driver: process
-  command: [bin/web]
-  artifacts: [{name: web, version: "VERSION", path: /opt/web}]
-  readyTimeout: 20s
-  healthChecks:
-  - name: up
-    exec: {command: [bin/check]}
-    interval: 200ms
-    failureThreshold: 2
-"""
-
-SIZE = 1_500_000
-
-
-def shared_bytes(size=SIZE):
-    return random.Random(7).randbytes(size)
-
-
-class Street(Lab):
-    def begin(self, *options):
-        self.init_server()
-        self.repo = Repository(self)
-        self.start_server("--repository", self.repo.folder, "--trust", "server")
-        self.fleet_files = self.repository()
-        self.fleet_files.write("README", "a fleet")
-        self.fleet_files.commit("begin")
-        self.add_source(self.fleet_files)
-        self.node_agent = self.add_agent("n", {"fleet": "edge"}, options=options)
-        self.wait_connected()
-        return self
-
-    def push(self, version, data=None, well=True):
-        """A program that says its version, beside a large file that hardly changes."""
-        tree = self.folder / "trees" / version
-        (tree / "bin").mkdir(parents=True)
-        for name, text in (("web", f'echo web {version} in "$PWD" > "$SKERRY_SYSROOT/ran"; exec sleep 1000'),
-                           ("check", "exit 0" if well else "echo this version is bad; exit 1")):
-            program = tree / "bin" / name
-            program.write_text(f"#!/bin/sh\n{text}\n")
-            program.chmod(0o755)
-        data = data if data is not None else shared_bytes()
-        (tree / "large.bin").write_bytes(data)
-        (tree / "version").write_text(version)
-        self.repo.run("artifact", "push", "--type", "tree", "--platform", "any", f"web:{version}", tree)
-        announce(self)
-
-    def commit(self, version):
-        self.fleet_files.write("fleet.yaml", FLEET.replace("VERSION", version))
-        change = self.fleet_files.commit(f"web {version}")
-        self.notify()
-        return change
-
-    def shown(self):
-        try:
-            return (pathlib.Path(os.readlink(self.node_agent.sysroot / "opt/web")) / "version").read_text()
-        except OSError:
-            return None
-
-    def report(self, version):
-        """What the node says of the artifact."""
-        for a in (self.node_agent.status() or {}).get("artifacts", []):
-            if a["version"] == version:
-                return a
-        return None
-
-    def message(self):
-        return (self.node_agent.status() or {}).get("message") or ""
-
-    def deploy(self, version):
-        change = self.commit(version)
-        self.wait_rollout(change)
-        self.wait(f"{version} to show", lambda: self.shown() == version)
-
-
-@pytest.fixture
-def street(request, build):
-    lab = Street(build, log_level="debug")
-    try:
-        yield lab
-        report = getattr(request.node, "outcome_of_call", None)
-        if report is not None and report.failed:
-            for log in sorted((lab.folder / "logs").glob("*.log")):
-                print(f"==== {log.name}")
-                print("\n".join(log.read_text(errors="replace").splitlines()[-60:]))
-        faults = sanitizer_faults(lab)
-        assert not faults, "a sanitizer reported:\n" + "\n".join(faults)
-    finally:
-        lab.close()
-
+from lab.artifacts import SIZE, ArtifactLab, announce, shared_bytes
 
 def test_a_tree_runs_and_the_next_version_comes_as_a_difference(street):
     lab = street.begin()
@@ -323,7 +219,7 @@ spec:
 
 @pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
 def test_an_image_is_loaded_without_a_registry_and_tidied(build):
-    lab = Street(build, podman=True, log_level="debug")
+    lab = ArtifactLab(build, podman=True, log_level="debug")
     try:
         lab.begin()
         agent = lab.node_agent

@@ -6,7 +6,7 @@ import json
 import pytest
 from lab import Lab, wait_until
 from lab.origin import Origin
-from trust import Repository, announce, commit, shown
+from lab.artifacts import ArtifactRepository, announce, commit, shown
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def site(request, build):
     lab = Lab(build, log_level="debug")
     try:
         lab.init_server()
-        lab.repo = Repository(lab)
+        lab.repo = ArtifactRepository(lab)
         lab.start_server("--repository", lab.repo.folder)
         lab.fleet_files = lab.repository()
         lab.fleet_files.write("README", "a fleet")

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from lab import Lab
-from trust import Repository, announce, call, commit, message, shown
+from lab.artifacts import ArtifactRepository, announce, call, commit, message, shown
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def street(request, build):
     lab = Lab(build, log_level="debug")
     try:
         lab.init_server()
-        lab.repo = Repository(lab)
+        lab.repo = ArtifactRepository(lab)
         lab.trust = getattr(request, "param", "server")
         lab.start_server("--repository", lab.repo.folder, "--trust", lab.trust)
         lab.fleet_files = lab.repository()
@@ -213,7 +213,7 @@ def test_another_repository_is_another_root(street):
     announce(lab)
     lab.wait_rollout((commit(lab.fleet_files, "1.0.0"), lab.notify())[0])
     ours = lab.repo
-    lab.repo = Repository(lab, "evil")
+    lab.repo = ArtifactRepository(lab, "evil")
     lab.repo.push("1.0.0", "another one")
     lab.repo.push("6.6.6", "evil")
     lab.server.stop()
@@ -237,7 +237,7 @@ def test_a_thief_with_the_folder_makes_no_root(street):
     lab.repo.push("1.0.0", "one")
     announce(lab)
     lab.wait_rollout((commit(lab.fleet_files, "1.0.0"), lab.notify())[0])
-    evil = Repository(lab, "evil")
+    evil = ArtifactRepository(lab, "evil")
     evil.run("repo", "key", "--no-passphrase", "generate", "second")
     evil.run("repo", "rotate", "--add", "second", "root")
     evil.run("repo", "publish")
