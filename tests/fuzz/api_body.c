@@ -65,8 +65,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 ready = true;
         }
         for (int host = WEBHOOK_GITHUB; host <= WEBHOOK_GITEA; host++)
-                (void)webhook_judge((enum webhook_host)host, NULL, &(struct webhook_follows){.branch = "main"}, (const char *)data, size, &verdict,
-                                    NULL);
+                (void)webhook_judge((enum webhook_host)host, NULL,
+                                    &(struct webhook_follows){.branch = "main"}, (const char *)data, size,
+                                    &verdict, NULL);
         if (json_decode((const char *)data, size, &j, NULL) < 0)
                 return 0;
         if (json_is_object(j))
