@@ -18,6 +18,7 @@
 #define LINK_GATHER_MS 10     /* changes within this are one report */
 #define LINK_PROBE_MS 10000
 #define LINK_STATUS_TIMEOUT_MS 30000
+#define LINK_REPLACED_MS 10000
 
 struct link {
         struct loop *loop;
@@ -29,7 +30,7 @@ struct link {
         struct http_call *events;
         struct event_reader reader;
         struct err *problem; /* what reading met; outlives the call */
-        bool up;
+        bool up, replaced;
         msec_t heard_at, up_since;
         struct loop_timer *reconnect, *watchdog, *renew;
         struct backoff backoff;
@@ -112,6 +113,16 @@ static int take_event(void *arg, const char *type, const json_t *event, struct e
         if (!k->up)
                 return err_set(err, EPROTO, "%s: its first line is '%.32s', not 'hello'",
                                edge_address_current(k->edge), type);
+        if (str_eq(type, "replaced")) {
+                const char *address = json_string_value(json_object_get(event, "address"));
+                k->replaced = true;
+                (void)err_set(&k->problem, EEXIST,
+                              "%s: a newer connection with this node's certificate took the place of this "
+                              "one%s%s: does a copy of this node's state folder run elsewhere?",
+                              edge_address_current(k->edge), address ? ", from " : "",
+                              address ? address : "");
+                return 0;
+        }
         if (!str_eq(type, "ping"))
                 k->listener.event(k->listener.arg, type, event);
         return 0;
@@ -127,6 +138,12 @@ static void events_done(void *arg, const struct http_result *r) {
         struct link *k = arg;
         _cleanup_(err_freep) struct err *err = TAKE_PTR(k->problem);
         k->events = NULL;
+        if (k->replaced) {
+                /* Two that took the place from one another at once would keep the server busy. */
+                k->replaced = false;
+                go_down(k, err ? err_message(err) : "out of memory", LINK_REPLACED_MS);
+                return;
+        }
         if (err)
                 err_wrap(&err, "%s: what answers is no edge, or damaged", edge_address_current(k->edge));
         else if (!r->error && r->status == 200)
@@ -148,6 +165,7 @@ static void connect_now(void *arg) {
                 return;
         }
         k->problem = err_free(k->problem);
+        k->replaced = false;
         k->heard_at = now_ms(k);
         loop_timer_set(k->watchdog, LINK_HELLO_MS);
         struct http_request request = {

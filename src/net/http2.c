@@ -555,6 +555,14 @@ static void http2_shut_down(struct http_connection *c) {
                 c->failed = true;
 }
 
+static void http2_turn_out(struct http_connection *c, const char *reason) {
+        struct http2 *h = http2_of(c);
+        if (!h->starved)
+                (void)nghttp2_submit_goaway(
+                        h->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->session),
+                        NGHTTP2_ENHANCE_YOUR_CALM, (const uint8_t *)reason, strlen(reason));
+}
+
 static void http2_cool(struct http_connection *c) {
         struct http2 *h = http2_of(c);
         if (h->frame_buffer && !h->starved && h->pending_len == 0 && !nghttp2_session_want_write(h->session))
@@ -583,6 +591,7 @@ const struct http_protocol http2_protocol = {
         .wants_read = http2_wants_read,
         .end_of_input = http2_end_of_input,
         .shut_down = http2_shut_down,
+        .turn_out = http2_turn_out,
         .cool = http2_cool,
         .deadline = http2_deadline,
         .expire = http2_expire,

@@ -20,6 +20,7 @@ static void fill_limits(struct http_limits *l) {
                 .streams = 100,
                 .connections = 20000,
                 .connections_per_address = 1000,
+                .connections_per_peer = 16,
                 .handshake_ms = 10 * 1000,
                 .header_ms = 10 * 1000,
                 .body_ms = 30 * 1000,
@@ -34,6 +35,7 @@ static void fill_limits(struct http_limits *l) {
         FILL(streams);
         FILL(connections);
         FILL(connections_per_address);
+        FILL(connections_per_peer);
         FILL(handshake_ms);
         FILL(header_ms);
         FILL(body_ms);
@@ -176,6 +178,16 @@ void http_connection_end_of_input(struct http_connection *c) {
                 c->protocol->end_of_input(c);
         else
                 c->failed = true;
+}
+
+void http_connection_turn_out(struct http_connection *c, const char *reason) {
+        if (c->failed || c->closing)
+                return;
+        c->shut_down = true;
+        if (c->protocol && c->protocol->turn_out)
+                c->protocol->turn_out(c, reason);
+        c->closing = true;
+        http_connection_wake(c);
 }
 
 void http_connection_shut_down(struct http_connection *c) {

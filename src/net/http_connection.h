@@ -57,7 +57,9 @@ struct http_protocol {
         bool (*wants_read)(const struct http_connection *c); /* else its memory for input is full */
         void (*end_of_input)(struct http_connection *c);
         void (*shut_down)(struct http_connection *c); /* no new exchanges; close when the open ones ended */
-        void (*cool)(struct http_connection *c);      /* quiet for a while: give memory back */
+        void (*turn_out)(struct http_connection *c,
+                         const char *reason);                /* say why it is closed; may be NULL */
+        void (*cool)(struct http_connection *c);             /* quiet for a while: give memory back */
         msec_t (*deadline)(const struct http_connection *c); /* for a request's head; INT64_MAX: none */
         void (*expire)(struct http_connection *c);
 
@@ -105,6 +107,8 @@ size_t http_connection_produce(struct http_connection *c, char *out, size_t size
 bool http_connection_wants_read(const struct http_connection *c);
 void http_connection_end_of_input(struct http_connection *c);
 void http_connection_shut_down(struct http_connection *c);
+/* Closes, with its exchanges, once the reason is sent where the protocol has a word for it. */
+void http_connection_turn_out(struct http_connection *c, const char *reason);
 void http_connection_cool(struct http_connection *c);
 msec_t http_connection_deadline(struct http_connection *c); /* on the clock's mono; INT64_MAX: none */
 void http_connection_expire(struct http_connection *c);

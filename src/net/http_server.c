@@ -146,6 +146,7 @@ static void server_free(struct http_server *s) {
         x_closep(&s->listen_fd);
         x_closep(&s->spare_fd);
         address_count_free(s->addresses);
+        peer_connections_free(s->peers);
         http_service_done(&s->service);
         tls_config_free(s->tls);
         free(s->scratch);
@@ -167,12 +168,13 @@ int http_server_start(struct loop *l, const struct http_server_options *o, struc
         list_init(&s->warm);
         s->tls = o->tls ? tls_config_ref(o->tls) : NULL;
         s->addresses = address_count_new();
+        s->peers = peer_connections_new();
         s->scratch = malloc(HTTP_SCRATCH_BYTES);
         s->cooler = loop_timer_new(l, on_cooler, s);
         s->grace = loop_timer_new(l, on_grace_over, s);
         s->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         int r = http_service_init(&s->service, l, o);
-        if (r < 0 || !s->addresses || !s->scratch || !s->cooler || !s->grace)
+        if (r < 0 || !s->addresses || !s->peers || !s->scratch || !s->cooler || !s->grace)
                 r = err_set(err, ENOMEM, "out of memory");
         if (r >= 0)
                 r = listen_on(o->address, &s->listen_fd, err);

@@ -25,6 +25,7 @@ struct http_limits {                      /* 0: the default */
         uint32_t streams;                 /* 100 open exchanges on an HTTP/2 connection */
         uint32_t connections;             /* 20,000 on this server; more are closed at accept */
         uint32_t connections_per_address; /* 1,000; loopback is not counted */
+        uint32_t connections_per_peer;    /* 16 of one certificate's name; the oldest then gives way */
         msec_t handshake_ms;              /* 10 s for TLS */
         msec_t header_ms;                 /* 10 s from first byte to whole header */
         msec_t body_ms;                   /* 30 s without a byte of an expected body */
@@ -68,7 +69,8 @@ void http_server_stop(struct http_server *s, msec_t grace_ms, void (*done)(void 
 size_t http_server_drop_peer(struct http_server *s, const char *spiffe_id);
 
 struct http_server_stats {
-        uint64_t accepted, refused, exchanges, open_connections, open_exchanges, bytes_in, bytes_out;
+        uint64_t accepted, refused, turned_out, exchanges, open_connections, open_exchanges, bytes_in,
+                bytes_out;
 };
 void http_server_stats(const struct http_server *s, struct http_server_stats *ret);
 

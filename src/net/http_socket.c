@@ -25,6 +25,7 @@ struct http_socket {
         struct http_connection connection;
         struct http_server *server;
         struct list link, flush_link, warm_link;
+        struct peer_connection of_peer;
         uv_poll_t poll;
         int fd;
         SSL *ssl;
@@ -93,6 +94,7 @@ static void socket_close(struct http_socket *k) {
         free(k->left);
         k->left = NULL;
         address_count_remove(s->addresses, k->connection.address);
+        peer_connections_remove(s->peers, &k->of_peer);
         s->service.stats.open_connections--;
         list_remove(&k->link);
         uv_close((uv_handle_t *)&k->poll, on_closed);
@@ -313,6 +315,24 @@ static void read_some(struct http_socket *k) {
         k->read_again = k->ssl && SSL_has_pending(k->ssl);
 }
 
+/* A peer with more connections than it may have loses its oldest. */
+static bool count_peer(struct http_socket *k) {
+        struct http_server *s = k->server;
+        struct peer_connection *oldest = NULL;
+        uint32_t limit = s->service.limits.connections_per_peer;
+        if (!k->connection.spiffe_id)
+                return true;
+        if (peer_connections_add(s->peers, k->connection.spiffe_id, &k->of_peer, limit, &oldest) < 0)
+                return false;
+        if (oldest) {
+                struct http_socket *old = CONTAINER_OF(oldest, struct http_socket, of_peer);
+                peer_connections_remove(s->peers, oldest);
+                s->service.stats.turned_out++;
+                http_connection_turn_out(&old->connection, "newer connections of this name took its place");
+        }
+        return true;
+}
+
 static void shake_hands(struct http_socket *k) {
         struct http_connection *c = &k->connection;
         k->wants_write = false;
@@ -339,6 +359,11 @@ static void shake_hands(struct http_socket *k) {
         c->idle_since = now_of(k);
         k->armed = INT64_MAX;
         if (http_connection_choose(c, two ? &http2_protocol : &http1_protocol) < 0) {
+                c->failed = true;
+                socket_close(k);
+                return;
+        }
+        if (!count_peer(k)) {
                 c->failed = true;
                 socket_close(k);
                 return;

@@ -5,11 +5,13 @@
 
 #include "net/address_count.h"
 #include "net/http_connection.h"
+#include "net/peer_connections.h"
 
 struct http_server {
         struct http_service service;
         struct tls_config *tls;
         struct address_count *addresses;
+        struct peer_connections *peers;
         struct list sockets, flush, warm;
         char *scratch; /* for reading and writing, by one socket at a time */
         uv_idle_t flusher;

@@ -94,6 +94,27 @@ static void node_gone(struct edge_peers *p, struct node_peer *n, const char *via
 
 /* ---- streams */
 
+/* The line of an event: the body with its type, and the node's name when it goes through a relay. */
+static char *make_line(const char *type, const char *node, const json_t *body, size_t *ret_len) {
+        _cleanup_json_ json_t *line = json_object();
+        if (!line || json_object_set_new(line, "type", json_string(type)) < 0 ||
+            (node && json_object_set_new(line, "node", json_string(node)) < 0) ||
+            (body && json_object_update_missing(line, (json_t *)body) < 0))
+                return NULL;
+        _cleanup_(x_freep) char *text = json_encode_compact(line);
+        if (!text)
+                return NULL;
+        size_t len = strlen(text);
+        char *whole = realloc(text, len + 2);
+        if (!whole)
+                return NULL;
+        (void)TAKE_PTR(text);
+        whole[len] = '\n';
+        whole[len + 1] = '\0';
+        *ret_len = len + 1;
+        return whole;
+}
+
 static void relay_gone(struct edge_peers *p, struct relay_peer *r) {
         struct list gone;
         list_init(&gone);
@@ -132,6 +153,15 @@ static void on_stream_closed(void *arg, struct stream *s) {
         free(owner);
 }
 
+/* Whoever has the stream now hears why it ends: two that take turns at it are one identity too many. */
+static void tell_replaced(struct stream *old, const char *address) {
+        _cleanup_json_ json_t *body = json_pack("{s:s?}", "address", address);
+        size_t len = 0;
+        _cleanup_(x_freep) char *line = make_line("replaced", NULL, body, &len);
+        if (line)
+                stream_say_last(old, line, len);
+}
+
 static void join_node(struct edge_peers *p, struct stream *s, const struct edge_peer *who, int64_t version) {
         struct node_peer *n = node_get(p, who->name);
         if (!n) {
@@ -140,6 +170,8 @@ static void join_node(struct edge_peers *p, struct stream *s, const struct edge_
                 return;
         }
         leave_relay(p, n);
+        if (n->stream)
+                tell_replaced(n->stream, who->address);
         leave_stream(p, n);
         n->stream = s;
         p->direct++;
@@ -154,6 +186,7 @@ static void join_relay(struct edge_peers *p, struct stream *s, const struct edge
                 /* Its nodes stay until its reset batch says who is still there. */
                 struct stream *old = r->stream;
                 r->stream = s;
+                tell_replaced(old, who->address);
                 free(stream_owner(old));
                 stream_close(old);
         } else {
@@ -197,27 +230,6 @@ void edge_peers_join(struct edge_peers *p, struct http_exchange *x, const struct
 }
 
 /* ---- words out */
-
-/* The line of an event: the body with its type, and the node's name when it goes through a relay. */
-static char *make_line(const char *type, const char *node, const json_t *body, size_t *ret_len) {
-        _cleanup_json_ json_t *line = json_object();
-        if (!line || json_object_set_new(line, "type", json_string(type)) < 0 ||
-            (node && json_object_set_new(line, "node", json_string(node)) < 0) ||
-            (body && json_object_update_missing(line, (json_t *)body) < 0))
-                return NULL;
-        _cleanup_(x_freep) char *text = json_encode_compact(line);
-        if (!text)
-                return NULL;
-        size_t len = strlen(text);
-        char *whole = realloc(text, len + 2);
-        if (!whole)
-                return NULL;
-        (void)TAKE_PTR(text);
-        whole[len] = '\n';
-        whole[len + 1] = '\0';
-        *ret_len = len + 1;
-        return whole;
-}
 
 static void send_to_relay(struct relay_peer *r, const char *node, const char *type, const json_t *body) {
         size_t len = 0;

@@ -119,6 +119,11 @@ void stream_send(struct stream *s, const char *key, const char *line, size_t len
                 wait_with(s, key, line, len);
 }
 
+void stream_say_last(struct stream *s, const char *line, size_t len) {
+        if (!s->waiting || table_len(s->waiting) == 0)
+                (void)write_line(s, line, len);
+}
+
 static void on_drain(struct http_exchange *x, void *arg) {
         struct stream *s = arg;
         const char *key;

@@ -33,6 +33,9 @@ void *stream_owner(const struct stream *s);
 /* Ends it without closed(): another took its place. */
 void stream_close(struct stream *s);
 
+/* A line right before stream_close(), where there is room for one; the stream is as it was. */
+void stream_say_last(struct stream *s, const char *line, size_t len);
+
 /* Sends one line (with its newline). key names what it says: "assignment", "assignment/shop-1". */
 void stream_send(struct stream *s, const char *key, const char *line, size_t len);
 /* Lines sent or put to wait, over all streams. */

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import resource
+import shutil
 import socket
 import ssl
 import subprocess
@@ -527,3 +528,119 @@ def test_a_repository_that_unfolds_without_end_is_refused(lab, fleet_repository)
     lab.add_source(fleet_repository)
     said = lab.cli("notify", "fleet", "--wait", check=False)
     assert said.returncode == 1 and "more than 100000 folders" in said.stderr, said.stderr
+
+
+def talk(tls, path="/edge/v1/bundle"):
+    """One question over a connection that stays open; the status, or None when the other end has closed it."""
+    try:
+        tls.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(tls, method="GET")
+        answer.begin()
+        answer.read()
+        return answer.status
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+@pytest.mark.parametrize("where", ["server", "relay"])
+def test_one_name_holds_so_many_connections_and_no_more(lab, where):
+    port = lab.start_relay().port if where == "relay" else lab.edge_port
+    a, b = member(lab, "a"), member(lab, "b")
+    who = [a, member(lab, "r", "relay")] if where == "server" else [a]
+    bystander = b.context().wrap_socket(socket.create_connection(("127.0.0.1", port)))
+    assert talk(bystander) == 200
+    for one in who:
+        # The oldest speaks HTTP/2, which has a word for it.
+        two = one.context()
+        two.set_alpn_protocols(["h2"])
+        oldest = two.wrap_socket(socket.create_connection(("127.0.0.1", port)))
+        oldest.settimeout(60)
+        oldest.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        held = []
+        for _ in range(18):
+            held.append(one.context().wrap_socket(socket.create_connection(("127.0.0.1", port))))
+            assert talk(held[-1]) == 200
+        heard = b""
+        while part := oldest.recv(65536):
+            heard += part
+        assert b"newer connections of this name took its place" in heard
+        assert [talk(tls) for tls in held] == [None] * 2 + [200] * 16
+        for tls in held:
+            tls.close()
+    assert talk(bystander) == 200, "others are not touched"
+
+
+def test_a_second_machine_with_the_same_key_is_noticed(lab):
+    agent = lab.add_agent("twin", {"fleet": "edge"})
+    lab.wait_connected()
+    copy = Member(lab, "twin")
+    shutil.copy(agent.state / "identity/node.pem", copy.pem)
+    copy.chain = copy.pem.read_text()
+    connection, answer = open_events(copy)
+    assert answer.status == 200
+    lab.wait("the agent to say so", lambda: "does a copy of this node's state folder run elsewhere" in agent.log.read_text())
+    # It waits before it takes its place again; then the copy is told.
+    lines = [json.loads(line) for line in answer]
+    assert lines[-1]["type"] == "replaced" and lines[-1]["address"] == "127.0.0.1"
+    connection.close()
+
+
+def test_false_presence_makes_no_wave_pass(lab, fleet_repository):
+    """A relay says of nodes that are not behind it that they are there, or gone: the rollout waits, and never passes by it."""
+    nodes = {name: Member(lab, name).enrol(lab.token("--kind", "node", "--labels", "fleet=edge")) for name in ("a", "b")}
+    relay = member(lab, "r", "relay")
+    connection, answer = open_events(relay)
+    assert answer.status == 200
+
+    def bring(*items):
+        assert relay.call("POST", "/edge/v1/batch", {"items": list(items)})[0] == 204
+
+    def present(name, there=True):
+        bring({"node": name, "connected": there, "address": "x"})
+
+    # No node has ever connected; the relay has them all be there.
+    for name in nodes:
+        present(name)
+    fleets.write(fleet_repository, defer=3600, deadline=3600)
+    fleet_repository.commit("First version")
+    lab.add_source(fleet_repository)
+    lab.notify()
+
+    def member_states():
+        rollouts = lab.rollouts("edge")
+        members = lab.rollout(rollouts[0]["metadata"]["name"])["status"]["members"] if rollouts else []
+        return {m["node"]: m["state"] for m in members}
+    lab.wait("the canary to be offered the revision", lambda: "Offered" in member_states().values())
+    canary = next(name for name, state in member_states().items() if state == "Offered")
+    other = next(name for name in nodes if name != canary)
+    for _ in range(5):
+        for name in (canary, other):
+            present(name, False)
+            present(name)
+            assert member_states() == {canary: "Offered", other: "Pending"}
+    present(canary, False)
+    present(other, False)
+    assert member_states()[other] == "Pending"
+    # The node itself connects to the server, and the relay goes on: its word moves the link, and nothing else.
+    direct, answer = open_events(nodes[canary])
+    assert answer.status == 200
+    for _ in range(3):
+        present(canary)
+        present(canary, False)
+    assert member_states() == {canary: "Offered", other: "Pending"}
+    desired = lab.node(canary)["status"]["desired"]
+    # Only what the node says and signs makes it well. That it has gone since is the relay's lie, and holds the wave up.
+    well = {"full": True, "assignment": desired["assignment"], "revision": desired["revision"],
+            "target": desired["revision"], "state": "Healthy"}
+    assert nodes[canary].say(well) == 204
+    lab.wait("the node to count as well", lambda: member_states()[canary] == "Healthy")
+    direct.close()
+    direct, answer = open_events(nodes[canary])
+    assert nodes[canary].say(well) == 204
+    lab.wait("the next wave to begin", lambda: member_states()[other] == "Offered")
+    for there in (False, True, False):
+        present(other, there)
+    assert member_states()[other] in ("Offered", "Pending")
+    assert lab.rollouts("edge")[0]["status"]["phase"] not in ("Succeeded", "Failed", "RolledBack")
+    connection.close()
+    direct.close()
