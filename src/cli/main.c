@@ -43,6 +43,8 @@ static const struct command_spec *const commands[] = {
         &node_delete_command,
         &relay_revoke_command,
         &relay_delete_command,
+        &node_import_command,
+        &node_replace_command,
         &secret_recipients_command,
         &secret_add_command,
         &secret_remove_command,

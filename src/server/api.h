@@ -66,6 +66,8 @@ void api_nodes_list(struct http_exchange *x, void *arg);
 void api_nodes_get(struct http_exchange *x, void *arg);
 void api_nodes_assignment(struct http_exchange *x, void *arg);
 void api_nodes_label(struct http_exchange *x, void *arg);
+void api_nodes_import(struct http_exchange *x, void *arg);
+void api_nodes_replace(struct http_exchange *x, void *arg);
 void api_nodes_revoke(struct http_exchange *x, void *arg);
 void api_nodes_delete(struct http_exchange *x, void *arg);
 void api_fleets_list(struct http_exchange *x, void *arg);

@@ -119,6 +119,37 @@ int body_notify(const json_t *body, bool *ret_wait, struct err **err) {
         return 0;
 }
 
+int body_import(const json_t *body, struct import_body *ret, struct err **err) {
+        struct import_body b = {0};
+        int r = ONLY(body, err, "nodes", "dryRun", "reason");
+        if (r >= 0)
+                r = json_read_array(body, "nodes", &b.nodes, err);
+        if (r >= 0)
+                r = json_read_optional_bool(body, "dryRun", &b.dry_run, err);
+        if (r >= 0)
+                r = body_why(body, &b.reason, err);
+        if (r < 0)
+                return r;
+        *ret = b;
+        return 0;
+}
+
+int body_replace(const json_t *body, struct replace_body *ret, struct err **err) {
+        struct replace_body b = {.ttl_seconds = REPLACE_TTL_SECONDS_DEFAULT};
+        int r = ONLY(body, err, "ttlSeconds", "reason");
+        if (r >= 0)
+                r = json_read_optional_int(body, "ttlSeconds", &b.ttl_seconds, err);
+        if (r >= 0 && (b.ttl_seconds < 0 || b.ttl_seconds > REPLACE_TTL_SECONDS_MAX))
+                r = err_set(err, EINVAL, "ttlSeconds: must be between 0 (take it back) and %lld",
+                            (long long)REPLACE_TTL_SECONDS_MAX);
+        if (r >= 0)
+                r = body_why(body, &b.reason, err);
+        if (r < 0)
+                return r;
+        *ret = b;
+        return 0;
+}
+
 int body_token(const json_t *body, struct token_body *ret, struct err **err) {
         struct token_body b = {.kind = "node", .uses = 1, .ttl_seconds = TOKEN_TTL_SECONDS_DEFAULT};
         const json_t *labels = json_object_get(body, "labels");

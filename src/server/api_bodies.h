@@ -29,6 +29,21 @@ int body_rollout_command(const json_t *body, const char *verb, struct reason_bod
 
 int body_notify(const json_t *body, bool *ret_wait, struct err **err);
 
+struct import_body { /* borrowed */
+        const json_t *nodes;
+        const char *reason;
+        bool dry_run;
+};
+int body_import(const json_t *body, struct import_body *ret, struct err **err);
+
+#define REPLACE_TTL_SECONDS_DEFAULT ((int64_t)24 * 3600)
+#define REPLACE_TTL_SECONDS_MAX ((int64_t)30 * 24 * 3600)
+struct replace_body {
+        const char *reason; /* borrowed */
+        int64_t ttl_seconds;
+};
+int body_replace(const json_t *body, struct replace_body *ret, struct err **err);
+
 struct token_body {
         const char *kind, *name; /* borrowed */
         struct pairs *labels;    /* owned */

@@ -50,7 +50,7 @@ void api_nodes_list(struct http_exchange *x, void *arg) {
         size_t count = 0;
         for (size_t i = 0; inventory_next(c, &i, &n);)
                 if ((!fleet || (n->fleet && str_eq(fleet_name(n->fleet), fleet))) &&
-                    (!text || selector_matches(&selector, n->labels ? n->labels : &none)))
+                    (!text || selector_matches(&selector, n->traits ? n->traits : &none)))
                         l->names[count++] = copy_text(n->name);
         api_answer_stream(x, "NodeList", &(struct api_stream){listing_next, listing_done, l});
 }

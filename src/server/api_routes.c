@@ -16,6 +16,9 @@ const struct http_route api_routes[] = {
         {"GET", AT("/nodes/:name"), api_nodes_get, NULL},
         {"GET", AT("/nodes/:name/assignment"), api_nodes_assignment, NULL},
         {"PATCH", AT("/nodes/:name/labels"), api_nodes_label, NULL},
+        {"POST", AT("/nodes/import"), api_nodes_import, "import"},
+        {"POST", AT("/nodes/check"), api_nodes_import, "check"},
+        {"POST", AT("/nodes/:name/replace"), api_nodes_replace, NULL},
         {"POST", AT("/nodes/:name/revoke"), api_nodes_revoke, NULL},
         {"DELETE", AT("/nodes/:name"), api_nodes_delete, NULL},
 

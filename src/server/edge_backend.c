@@ -94,11 +94,16 @@ static char *name_from_hostname(const char *hostname) {
         return name;
 }
 
-static int joining_name(const struct joining *j, const struct join_token *t, char **ret, struct err **err) {
+static int joining_name(const struct control *c, const struct joining *j, const struct join_token *t,
+                        char **ret, struct err **err) {
         if (t->name && j->name && !str_eq(t->name, j->name))
                 return err_set(err, EACCES, "the join token is for %s, not for %s", t->name, j->name);
-        char *name = t->name       ? copy_text(t->name)
-                     : j->name     ? copy_text(j->name)
+        /* A machine that a list named gets the name that it has there. */
+        const struct node *expected = inventory_machine(c, j->machine_id);
+        char *name = t->name   ? copy_text(t->name)
+                     : j->name ? copy_text(j->name)
+                     : expected && expected->imported_at && str_eq(t->kind, "node")
+                             ? copy_text(expected->name)
                      : j->hostname ? name_from_hostname(j->hostname)
                                    : NULL;
         if (!name || !name_is_dns_label(name)) {
@@ -117,12 +122,23 @@ static int joining_name(const struct joining *j, const struct join_token *t, cha
 static int name_check(const struct control *c, enum identity_kind kind, const char *name,
                       const char *machine_id, struct err **err) {
         const char *holder = NULL;
-        msec_t not_after = 0, revoked_at = 0;
+        msec_t not_after = 0, revoked_at = 0, now = control_now(c);
         if (kind == IDENTITY_NODE) {
                 const struct node *n = inventory_node(c, name);
                 if (!n)
                         return 0;
+                if (n->replace_until > now) /* a person said so */
+                        return 0;
                 holder = n->machine_id;
+                if (n->imported_at) { /* it is waited for: this machine, where the list names one */
+                        if (!holder || !*holder || str_eq(holder, machine_id))
+                                return 0;
+                        return err_set(
+                                err, EEXIST,
+                                "node %s is expected to be another machine: take another name, or let it be "
+                                "this one (skerry node replace %s)",
+                                name, name);
+                }
                 not_after = n->certificate_not_after;
                 revoked_at = n->revoked_at;
         } else {
@@ -141,10 +157,10 @@ static int name_check(const struct control *c, enum identity_kind kind, const ch
         /* As long as its holder may come back and renew, a name is held. */
         if (not_after + c->settings->renew_grace > control_now(c) && !(holder && str_eq(holder, machine_id)))
                 return err_set(
-                        err, EEXIST,
-                        "another machine holds a certificate as %s %s: take another name, or revoke and "
-                        "delete that one",
-                        identity_kind_name(kind), name);
+                        err, EEXIST, "another machine holds a certificate as %s %s: take another name, or %s",
+                        identity_kind_name(kind), name,
+                        kind == IDENTITY_NODE ? "let this one take its place first (skerry node replace)"
+                                              : "revoke and delete that one");
         return 0;
 }
 
@@ -205,7 +221,7 @@ static int join(struct control *c, const json_t *request, json_t **ret, char **r
         }
         r = join_token_check(t, key, control_now(c), err);
         if (r >= 0)
-                r = joining_name(&j, t, &name, err);
+                r = joining_name(c, &j, t, &name, err);
         if (r >= 0)
                 r = name_check(c, kind, name, j.machine_id, err);
         if (r >= 0)

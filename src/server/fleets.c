@@ -178,7 +178,7 @@ static size_t owners_of(const struct control *c, const struct node *n, struct fl
         struct fleet *f;
         static const struct pairs none;
         for (size_t i = 0; fleets_next(c, &i, &f);)
-                if (selector_matches(&f->selector, n->labels ? n->labels : &none)) {
+                if (selector_matches(&f->selector, n->traits ? n->traits : &none)) {
                         if (owners == 0)
                                 *ret_first = f;
                         owners++;
@@ -191,7 +191,7 @@ char *fleets_owners_text(const struct control *c, const struct node *n) {
         struct fleet *f;
         static const struct pairs none;
         for (size_t i = 0; fleets_next(c, &i, &f);)
-                if (selector_matches(&f->selector, n->labels ? n->labels : &none))
+                if (selector_matches(&f->selector, n->traits ? n->traits : &none))
                         buf_printf(&text, "%s%s", text.len ? ", " : "", f->name);
         return must(text.len ? buf_take(&text, NULL) : str_dup(""));
 }

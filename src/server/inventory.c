@@ -11,6 +11,7 @@
 #include "relay/edge.h"
 #include "server/assignments.h"
 #include "server/fleets.h"
+#include "server/inventory_facts.h"
 #include "server/memory.h"
 #include "server/rollouts.h"
 #include "server/tokens.h"
@@ -18,6 +19,7 @@
 struct inventory {
         struct table *nodes;        /* name -> struct node */
         struct table *declarations; /* name -> struct declaration */
+        struct table *machines;     /* machine id -> struct node, borrowed: the one that came last */
         uint64_t generation;
 };
 
@@ -57,6 +59,9 @@ static void node_destroy(void *p) {
         free(n->token_labels);
         free(n->manual_labels);
         free(n->labels);
+        free(n->traits);
+        free(n->duplicate);
+        free(n->boot_before);
         free(n->relay);
         free(n->address);
         free(n->blocked);
@@ -77,6 +82,18 @@ static void declaration_destroy(void *p) {
 
 struct node *inventory_node(const struct control *c, const char *name) {
         return name ? table_get(c->inventory->nodes, name) : NULL;
+}
+
+struct node *inventory_machine(const struct control *c, const char *machine_id) {
+        return machine_id && *machine_id ? table_get(c->inventory->machines, machine_id) : NULL;
+}
+
+static void machine_set(struct control *c, struct node *n, const char *machine_id) {
+        if (inventory_machine(c, n->machine_id) == n)
+                table_remove(c->inventory->machines, n->machine_id);
+        replace_text(&n->machine_id, machine_id);
+        if (machine_id && *machine_id)
+                must_do(table_set(c->inventory->machines, machine_id, n));
 }
 
 size_t inventory_size(const struct control *c) {
@@ -108,17 +125,20 @@ static void node_store(struct control *c, const struct node *n) {
         turns_write(
                 c->turns,
                 "INSERT INTO nodes (name, created_at, machine_id, token_labels, labels, last_seen_at, relay, "
-                "address, certificate_not_after, revoked_at, revoked_reason) "
-                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULLIF($10, 0), $11) ON CONFLICT (name) DO "
+                "address, certificate_not_after, revoked_at, revoked_reason, replace_until, imported_at) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULLIF($10, 0), $11, $12, $13) ON CONFLICT "
+                "(name) DO "
                 "UPDATE SET "
                 "created_at = excluded.created_at, machine_id = excluded.machine_id, token_labels = "
                 "excluded.token_labels, "
                 "labels = excluded.labels, last_seen_at = excluded.last_seen_at, relay = excluded.relay, "
                 "address = excluded.address, certificate_not_after = excluded.certificate_not_after, "
-                "revoked_at = excluded.revoked_at, revoked_reason = excluded.revoked_reason",
-                "sisssissiis", n->name, (int64_t)n->created_at, n->machine_id, token_labels, labels,
+                "revoked_at = excluded.revoked_at, revoked_reason = excluded.revoked_reason, "
+                "replace_until = excluded.replace_until, imported_at = excluded.imported_at",
+                "sisssissiisii", n->name, (int64_t)n->created_at, n->machine_id, token_labels, labels,
                 (int64_t)n->last_seen_at, n->relay, n->address, (int64_t)n->certificate_not_after,
-                (int64_t)n->revoked_at, n->revoked_reason);
+                (int64_t)n->revoked_at, n->revoked_reason, (int64_t)n->replace_until,
+                (int64_t)n->imported_at);
 }
 
 static void certificate_store(struct control *c, const struct node *n, const struct cert_info *certificate) {
@@ -134,9 +154,13 @@ static void certificate_store(struct control *c, const struct node *n, const str
 static bool labels_refresh(struct control *c, struct node *n) {
         struct pairs *next = pairs_pack_merged(n->token_labels, n->manual_labels,
                                                n->declaration ? n->declaration->labels : NULL);
-        bool changed = !pairs_same(n->labels, next);
         free(n->labels);
         n->labels = next;
+        _cleanup_(x_freep) struct pairs *facts = facts_pairs(n->report.facts, n->report.platform);
+        struct pairs *traits = pairs_pack_merged(facts, next, NULL);
+        bool changed = !pairs_same(n->traits, traits);
+        free(n->traits);
+        n->traits = traits;
         if (changed)
                 c->inventory->generation++;
         return changed;
@@ -224,6 +248,23 @@ static struct node *node_new(struct control *c, const char *name) {
         return n;
 }
 
+static void drop_now(void *arg, int error) {
+        struct control *c = ((void **)arg)[0];
+        char *name = ((void **)arg)[1];
+        if (error == 0 && c->edge)
+                edge_drop(c->edge, IDENTITY_NODE, name);
+        free(name);
+        free(arg);
+}
+
+/* Closes the node's connections once what was written about it is durable. */
+static void drop_later(struct control *c, const char *name) {
+        void **arg = new0(2 * sizeof(void *));
+        arg[0] = c;
+        arg[1] = copy_text(name);
+        turns_after(c->turns, drop_now, arg);
+}
+
 struct node *inventory_enrol(struct control *c, const char *name, const char *machine_id,
                              struct pairs *labels, const struct cert_info *certificate) {
         struct node *n = inventory_node(c, name);
@@ -239,7 +280,13 @@ struct node *inventory_enrol(struct control *c, const char *name, const char *ma
                             "s", name);
                 node_certificates_drop(n);
         }
-        replace_text(&n->machine_id, machine_id);
+        const struct node *other = inventory_machine(c, machine_id);
+        bool replaced = n->machine_id && n->imported_at == 0 && !str_eq(n->machine_id, machine_id);
+        machine_set(c, n, machine_id);
+        n->replace_until = n->imported_at = n->revoked_at = 0;
+        replace_text(&n->revoked_reason, NULL);
+        replace_text(&n->duplicate, NULL);
+        replace_text(&n->boot_before, NULL);
         free(n->token_labels);
         n->token_labels = labels;
         n->last_seen_at = control_now(c);
@@ -248,8 +295,20 @@ struct node *inventory_enrol(struct control *c, const char *name, const char *ma
         node_store(c, n);
         certificate_store(c, n, certificate);
         (void)labels_refresh(c, n);
-        _cleanup_(x_freep) char *message = must(str_format("%s enrolled", name));
-        events_add(c->events, &(struct event){.type = "NodeEnrolled", .message = message, .node = name});
+        _cleanup_(x_freep) char *message =
+                must(str_format(replaced ? "%s was replaced by another machine" : "%s enrolled", name));
+        events_add(c->events, &(struct event){.type = replaced ? "NodeReplaced" : "NodeEnrolled",
+                                              .message = message,
+                                              .node = name});
+        if (replaced) /* the machine before */
+                drop_later(c, name);
+        if (other && other != n && !other->revoked_at) {
+                _cleanup_(x_freep) char *why =
+                        must(str_format("its machine (id %.12s...) is node %s, too: a disk was copied, or it "
+                                        "enrolled twice",
+                                        machine_id, other->name));
+                inventory_alarm(c, n, why);
+        }
         fleets_settle_node(c, n);
         return n;
 }
@@ -327,18 +386,51 @@ static void report_event(struct control *c, struct node *n) {
         node_event(c, n, "NodeState", message, n->assigned ? n->assigned->rollout : NULL);
 }
 
+void inventory_alarm(struct control *c, struct node *n, const char *why) {
+        if (str_eq(n->duplicate, why))
+                return;
+        replace_text(&n->duplicate, why);
+        _cleanup_(x_freep) char *message = must(str_format("%s is not alone: %s", n->name, why));
+        node_event(c, n, "NodeDuplicate", message, NULL);
+        log_warning("a node seems to be there twice", "node", n->name, "why", why, NULL);
+}
+
+/* One identity on two machines: the state folder was copied. Either the machine's id tells, or, where the
+ * whole disk was copied, that the node goes back to a boot that had ended. */
+static void watch_machine(struct control *c, struct node *n, const json_t *status, const char *boot) {
+        char machine[129];
+        facts_machine_id(json_object_get(status, "facts"), machine);
+        if (machine[0] && n->machine_id && *n->machine_id && !str_eq(machine, n->machine_id)) {
+                _cleanup_(x_freep) char *why = must(
+                        str_format("its key is used on machine %.12s..., and it enrolled on %.12s...: revoke "
+                                   "it, and enrol both anew",
+                                   machine, n->machine_id));
+                inventory_alarm(c, n, why);
+        }
+        if (!boot || !*boot || str_eq(boot, n->report.boot_id))
+                return;
+        if (str_eq(n->boot_before, n->report.boot_id))
+                inventory_alarm(
+                        c, n,
+                        "its key is used on two machines that were started at different times: revoke it, "
+                        "and enrol both anew");
+        replace_text(&n->boot_before, boot);
+}
+
 void inventory_report(struct control *c, struct node *n, const json_t *status) {
         _cleanup_(err_freep) struct err *err = NULL;
         bool had_state = n->report.has_state;
         enum member_state before = n->report.state;
         char revision[65];
         memcpy(revision, n->report.revision, sizeof(revision));
-        _cleanup_(x_freep) char *platform = copy_text(n->report.platform);
+        _cleanup_(x_freep) char *platform = copy_text(n->report.platform),
+                                *boot = copy_text(n->report.boot_id);
         if (report_apply(&n->report, status, &err) < 0) {
                 log_warning("a status report was refused", "node", n->name, "error", err_message(err), NULL);
                 return;
         }
         n->last_seen_at = control_now(c);
+        watch_machine(c, n, status, boot);
         json_t *whole = report_to_json(&n->report);
         _cleanup_(x_freep) char *text = must(json_encode_compact(whole));
         json_decref(whole);
@@ -348,25 +440,9 @@ void inventory_report(struct control *c, struct node *n, const json_t *status) {
             (!had_state || before != n->report.state || !str_eq(revision, n->report.revision)))
                 report_event(c, n);
         rollouts_node_report(c, n);
-        if (!str_eq(platform, n->report.platform)) /* artifacts are chosen by it */
+        bool new_traits = json_object_get(status, "facts") && labels_refresh(c, n);
+        if (new_traits || !str_eq(platform, n->report.platform)) /* fleets, and artifacts, are chosen by it */
                 fleets_settle_node(c, n);
-}
-
-static void drop_now(void *arg, int error) {
-        struct control *c = ((void **)arg)[0];
-        char *name = ((void **)arg)[1];
-        if (error == 0 && c->edge)
-                edge_drop(c->edge, IDENTITY_NODE, name);
-        free(name);
-        free(arg);
-}
-
-/* Closes the node's connections once what was written about it is durable. */
-static void drop_later(struct control *c, const char *name) {
-        void **arg = new0(2 * sizeof(void *));
-        arg[0] = c;
-        arg[1] = copy_text(name);
-        turns_after(c->turns, drop_now, arg);
 }
 
 void inventory_revoke(struct control *c, struct node *n, const char *reason, const char *actor) {
@@ -395,7 +471,29 @@ void inventory_forget(struct control *c, struct node *n) {
         tokens_forget_member(c, "node", n->name);
         drop_later(c, n->name);
         c->inventory->generation++;
+        machine_set(c, n, NULL);
         table_remove(c->inventory->nodes, n->name);
+}
+
+void inventory_replace(struct control *c, struct node *n, msec_t ttl_ms) {
+        n->replace_until = ttl_ms > 0 ? control_now(c) + ttl_ms : 0;
+        node_store(c, n);
+}
+
+void inventory_expect(struct control *c, const char *name, const char *machine_id, struct pairs *labels) {
+        struct node *n = inventory_node(c, name);
+        if (!n) {
+                n = node_new(c, name);
+                n->created_at = control_now(c);
+                n->token_labels = pairs_pack(NULL);
+        }
+        n->imported_at = control_now(c);
+        machine_set(c, n, machine_id);
+        free(n->manual_labels);
+        n->manual_labels = labels;
+        node_store(c, n);
+        if (labels_refresh(c, n))
+                fleets_settle_node(c, n);
 }
 
 /* ---- loading */
@@ -403,7 +501,7 @@ void inventory_forget(struct control *c, struct node *n) {
 static void node_load(struct control *c, const struct db_rows *rows, size_t i) {
         struct node *n = node_new(c, db_text(rows, i, 0));
         n->created_at = db_int(rows, i, 1);
-        n->machine_id = copy_text(db_text(rows, i, 2));
+        machine_set(c, n, db_text(rows, i, 2));
         n->token_labels = pairs_from_text(db_text(rows, i, 3));
         n->manual_labels = pairs_from_text(db_text(rows, i, 4));
         n->last_seen_at = db_int(rows, i, 5);
@@ -415,6 +513,8 @@ static void node_load(struct control *c, const struct db_rows *rows, size_t i) {
         const char *report = db_text(rows, i, 11), *heard = db_text(rows, i, 12);
         (void)snprintf(n->heard.serial, sizeof(n->heard.serial), "%s", heard ? heard : "");
         n->heard.sequence = db_int(rows, i, 13);
+        n->replace_until = db_int(rows, i, 14);
+        n->imported_at = db_int(rows, i, 15);
         json_t *j = NULL;
         if (report && json_decode(report, strlen(report), &j, NULL) == 0)
                 (void)report_apply(&n->report, j, NULL);
@@ -427,6 +527,7 @@ int inventory_open(struct control *c, struct err **err) {
         struct inventory *inventory = NEW(struct inventory);
         inventory->nodes = must(table_new(node_destroy));
         inventory->declarations = must(table_new(declaration_destroy));
+        inventory->machines = must(table_new(NULL));
         inventory->generation = 1;
         c->inventory = inventory;
         int r = db_query_now(c->db, &declarations, err,
@@ -436,7 +537,8 @@ int inventory_open(struct control *c, struct err **err) {
                                  "SELECT name, created_at, machine_id, token_labels, labels, last_seen_at, "
                                  "relay, address, "
                                  "certificate_not_after, revoked_at, revoked_reason, report, "
-                                 "heard_serial, heard_sequence FROM nodes ORDER BY created_at, name",
+                                 "heard_serial, heard_sequence, replace_until, imported_at FROM nodes ORDER "
+                                 "BY created_at, name",
                                  "");
         if (r >= 0)
                 r = db_query_now(c->db, &certificates, err,
@@ -466,6 +568,7 @@ int inventory_open(struct control *c, struct err **err) {
 struct inventory *inventory_free(struct inventory *i) {
         if (!i)
                 return NULL;
+        table_free(i->machines);
         table_free(i->nodes);
         table_free(i->declarations);
         free(i);

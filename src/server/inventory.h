@@ -39,9 +39,15 @@ struct node {
         msec_t certificate_not_after;
         msec_t revoked_at; /* 0: not revoked */
         char *revoked_reason;
+        msec_t replace_until; /* another machine may enrol under its name until then; 0: none */
+        msec_t imported_at;   /* made known by a list and not enrolled yet; 0: it has, or came by itself */
+        char *duplicate; /* why it seems to be two machines, or the machine of another node; NULL: it does not
+                          */
+        char *boot_before; /* the boot id before that of its report */
 
         struct pairs *token_labels, *manual_labels;
         struct pairs *labels;                  /* what counts: Git over `node label` over the token */
+        struct pairs *traits;                  /* labels over facts (inventory_facts.h): what selectors see */
         const struct declaration *declaration; /* or NULL */
 
         bool connected;
@@ -80,6 +86,14 @@ void inventory_report(struct control *c, struct node *n, const json_t *status);
 void inventory_set_labels(struct control *c, struct node *n, struct pairs *labels); /* takes labels */
 void inventory_revoke(struct control *c, struct node *n, const char *reason, const char *actor);
 void inventory_forget(struct control *c, struct node *n);
+/* A person's word that another machine may take its name within ttl_ms; 0 takes it back. */
+void inventory_replace(struct control *c, struct node *n, msec_t ttl_ms);
+/* A node that has not come yet (inventory_import.h). Takes labels. */
+void inventory_expect(struct control *c, const char *name, const char *machine_id, struct pairs *labels);
+/* The node that the machine enrolled, or is expected, as; NULL: none. */
+struct node *inventory_machine(const struct control *c, const char *machine_id);
+/* Something proves that the node's identity is used by two machines. */
+void inventory_alarm(struct control *c, struct node *n, const char *why);
 /* All nodes of a relay that went. */
 void inventory_relay_gone(struct control *c, const char *relay);
 

@@ -37,6 +37,8 @@ static json_t *conditions_json(const struct control *c, const struct node *n) {
                 condition_add(list, "Owned", false, "NoFleet", "no fleet's selector matches its labels");
         else
                 condition_add(list, "Owned", true, "Fleet", NULL);
+        if (n->duplicate)
+                condition_add(list, "Unique", false, "Duplicate", n->duplicate);
         if (n->blocked)
                 condition_add(list, "Assignable", false, "NoArtifact", n->blocked);
         const struct report *r = &n->report;
@@ -86,6 +88,8 @@ json_t *inventory_json(const struct control *c, const struct node *n) {
         json_put(status, "artifacts", report_artifacts_json(&r->artifacts));
         json_put(status, "driftCorrected", json_number(r->drift_corrected));
         json_put(status, "revoked", json_boolean(n->revoked_at != 0));
+        json_put(status, "expected", json_boolean(n->imported_at != 0));
+        json_put(status, "replaceUntil", json_time(n->replace_until > control_now(c) ? n->replace_until : 0));
         json_put(status, "certificateNotAfter", json_time(n->certificate_not_after));
         if (!r->facts || json_decode(r->facts, strlen(r->facts), &facts, NULL) < 0)
                 facts = json_object_new();

@@ -360,7 +360,7 @@ static int rollout_make(const struct control *c, struct rollout_record *r, const
                         assigned_is_good(c, nodes[i], NULL) ? nodes[i]->assigned : nodes[i]->fallback;
                 candidates[i] =
                         (struct rollout_candidate){.node = nodes[i]->name,
-                                                   .labels = nodes[i]->labels ? *nodes[i]->labels : none,
+                                                   .labels = nodes[i]->traits ? *nodes[i]->traits : none,
                                                    .connected = nodes[i]->connected,
                                                    .previous_revision = back ? back->revision : NULL,
                                                    .unavailable = report_is_applying(&nodes[i]->report)};

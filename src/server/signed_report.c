@@ -8,6 +8,7 @@
 #include "codec/json.h"
 #include "crypto/key.h"
 #include "relay/edge.h"
+#include "server/inventory_facts.h"
 #include "server/memory.h"
 #include "server/relays.h"
 
@@ -97,13 +98,36 @@ static void refuse(struct control *c, struct node *n, const char *via, const cha
         events_add(c->events, &(struct event){.type = "ReportRefused", .message = message, .node = n->name});
 }
 
+/* A report that comes too late says nothing new, but one from another machine than the node's says that there
+ * are two: their numbers run side by side. */
+static void watch_stale(struct control *c, struct node *n, const json_t *report) {
+        const json_t *status = json_object_get(report, "signed"),
+                     *signature = json_object_get(report, "signature");
+        const char *serial = json_string_value(json_object_get(signature, "serial")),
+                   *sig = json_string_value(json_object_get(signature, "sig"));
+        char machine[129];
+        facts_machine_id(json_object_get(status, "facts"), machine);
+        int position = serial ? serial_position(&n->serials, serial) : -1;
+        if (!machine[0] || !n->machine_id || !*n->machine_id || str_eq(machine, n->machine_id) ||
+            n->duplicate || position < 0 || !n->keys[position] || !sig ||
+            verify(n->keys[position], status, sig, NULL) < 0)
+                return;
+        _cleanup_(x_freep) char *why = must(
+                str_format("its key is used on machine %.12s..., and it enrolled on %.12s...: revoke it, and "
+                           "enrol both anew",
+                           machine, n->machine_id));
+        inventory_alarm(c, n, why);
+}
+
 void signed_report_take(struct control *c, struct node *n, const char *via, const json_t *report) {
         _cleanup_(err_freep) struct err *err = NULL;
         const json_t *status = NULL;
         struct report_order order;
         int r = signed_report_check(report, n, &status, &order, &err);
-        if (r == -ESTALE)
+        if (r == -ESTALE) {
+                watch_stale(c, n, report);
                 return;
+        }
         if (r == -ENOKEY) { /* a new certificate comes with a key that is kept, and with a full report */
                 if (c->edge)
                         (void)edge_send(c->edge, n->name, "renew", must(json_object()));
