@@ -170,11 +170,12 @@ static int make_own_folder(const char *path, struct err **err) {
         return 0;
 }
 
-static int use_folder(const char *folder, struct err **err) {
+static int use_folder(const char *folder, bool may_mount, struct err **err) {
         int r = make_own_folder(folder, err);
         if (r < 0 || stays_in_memory(folder))
                 return r;
-        if (mount("skerry-secrets", folder, "ramfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0711") == 0)
+        if (may_mount &&
+            mount("skerry-secrets", folder, "ramfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0711") == 0)
                 return make_own_folder(folder, err);
         (void)rmdir(folder);
         return err_set(err, EOPNOTSUPP,
@@ -184,19 +185,20 @@ static int use_folder(const char *folder, struct err **err) {
                        folder);
 }
 
+/* What is there already comes before what would have to be mounted. */
 static int find_base(struct secrets *s, struct err **err) {
         if (s->folder)
-                return use_folder(s->folder, err);
-        int r = -EOPNOTSUPP;
-        for (size_t i = 0; r < 0 && i < ARRAY_SIZE(usual_folders); i++) {
+                return use_folder(s->folder, true, err);
+        for (size_t i = 0; i < 2 * ARRAY_SIZE(usual_folders); i++) {
+                const char *folder = usual_folders[i % ARRAY_SIZE(usual_folders)];
                 _cleanup_(err_freep) struct err *problem = NULL;
-                r = use_folder(usual_folders[i], &problem);
-                if (r < 0 && i + 1 == ARRAY_SIZE(usual_folders))
+                int r = use_folder(folder, i >= ARRAY_SIZE(usual_folders), &problem);
+                if (r == 0)
+                        return (s->folder = str_dup(folder)) ? 0 : err_set_errno(err, ENOMEM, "secrets");
+                if (i + 1 == 2 * ARRAY_SIZE(usual_folders))
                         return err_move(err, TAKE_PTR(problem));
-                if (r == 0 && !(s->folder = str_dup(usual_folders[i])))
-                        return err_set_errno(err, ENOMEM, "secrets");
         }
-        return r;
+        return -EOPNOTSUPP;
 }
 
 char *secrets_find_folder(const struct secrets *s, const char *app) {
