@@ -6,11 +6,13 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/fs.h"
 #include "base/log.h"
 #include "server/api.h"
 #include "server/commands.h"
 #include "server/edge_backend.h"
 #include "server/git_source.h"
+#include "server/memory.h"
 #include "server/server_identity.h"
 #include "version.h"
 
@@ -19,7 +21,7 @@
 
 struct run_settings {
         char *state, *passphrase_file, *api_listen, *edge_listen, *log_level, *config;
-        char *repository, *trust, **repository_mirrors;
+        char *credentials, *repository, *trust, **repository_mirrors;
         int64_t certificate_ttl, renew_grace, heartbeat;
         bool require_reason;
 };
@@ -37,6 +39,10 @@ static const struct option_spec options[] = {
          "How long after its end a certificate may still be renewed"},
         {"heartbeat", 0, OPTION_DURATION, offsetof(struct run_settings, heartbeat), "TIME", "240s",
          "How often a silent link is tried"},
+        {"credentials", 0, OPTION_STRING, offsetof(struct run_settings, credentials), "DIR", NULL,
+         "Folder of the passwords and tokens that sources may name (default: $CREDENTIALS_DIRECTORY, which "
+         "systemd sets, else STATE/credentials)",
+         "dir"},
         {"repository", 0, OPTION_STRING, offsetof(struct run_settings, repository), "DIR|URL", NULL,
          "The artifact repository: its published folder, its work folder, or where a web server has it"},
         {"trust", 0, OPTION_CHOICE, offsetof(struct run_settings, trust), "WHO", "server",
@@ -84,6 +90,16 @@ static void on_signal(void *arg, int signal) {
         http_server_stop(api, STOP_GRACE_MS, listener_ended, s);
 }
 
+static char *credentials_folder(const struct run_settings *from) {
+        const char *given = from->credentials ? from->credentials : getenv("CREDENTIALS_DIRECTORY");
+        _cleanup_(x_freep) char *folder =
+                given && *given ? copy_text(given) : must(path_join(from->state, "credentials"));
+        if (*folder == '/')
+                return TAKE_PTR(folder);
+        _cleanup_(x_freep) char *here = must(getcwd(NULL, 0));
+        return must(path_join(here, folder));
+}
+
 static int settings_take(struct server *s, const struct run_settings *from, struct err **err) {
         struct settings *to = &s->settings;
         enum log_level level = LOG_LEVEL_INFO;
@@ -102,6 +118,8 @@ static int settings_take(struct server *s, const struct run_settings *from, stru
                 return r;
         replace_text(&to->api_listen, from->api_listen);
         replace_text(&to->edge_listen, from->edge_listen);
+        free(to->credentials);
+        to->credentials = credentials_folder(from);
         replace_text(&to->repository, from->repository);
         replace_text(&to->repository_trust, from->trust);
         for (size_t i = 0; from->repository_mirrors && from->repository_mirrors[i]; i++)

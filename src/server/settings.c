@@ -23,6 +23,7 @@ void settings_done(struct settings *s) {
         free(s->passphrase);
         free(s->api_listen);
         free(s->edge_listen);
+        free(s->credentials);
         free(s->repository);
         free(s->repository_trust);
         strv_free(s->repository_mirrors);

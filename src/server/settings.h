@@ -21,6 +21,7 @@ struct settings {
         /* of this run */
         char *passphrase; /* NULL: the keys are plain */
         char *api_listen, *edge_listen;
+        char *credentials;         /* folder of what the server may tell a source's host; absolute */
         char *repository;          /* of artifacts: a folder or a URL; NULL: none */
         char *repository_trust;    /* "server" or "release-key" */
         char **repository_mirrors; /* where nodes may fetch from, besides; NULL: nowhere */

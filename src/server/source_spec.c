@@ -14,7 +14,7 @@
 struct field {
         const char *name;
         size_t offset;
-        bool is_file;
+        bool is_file, is_sent; /* is_sent: what stands in it, to the host */
 };
 static const struct field fields[] = {
         {"url", offsetof(struct source_spec, url), false},
@@ -25,15 +25,15 @@ static const struct field fields[] = {
         {"sshKeyFile", offsetof(struct source_spec, ssh_key_file), true},
         {"knownHostsFile", offsetof(struct source_spec, known_hosts_file), true},
         {"caFile", offsetof(struct source_spec, ca_file), true},
-        {"usernameFile", offsetof(struct source_spec, username_file), true},
-        {"passwordFile", offsetof(struct source_spec, password_file), true},
+        {"usernameFile", offsetof(struct source_spec, username_file), true, true},
+        {"passwordFile", offsetof(struct source_spec, password_file), true, true},
         {"webhookSecretFile", offsetof(struct source_spec, webhook_secret_file), true},
         {"signatures", offsetof(struct source_spec, signatures), false},
         {"allowedSignersFile", offsetof(struct source_spec, allowed_signers_file), true},
         {"keyringFile", offsetof(struct source_spec, keyring_file), true},
         {"statusHost", offsetof(struct source_spec, status_host), false},
         {"statusUrl", offsetof(struct source_spec, status_url), false},
-        {"statusTokenFile", offsetof(struct source_spec, status_token_file), true},
+        {"statusTokenFile", offsetof(struct source_spec, status_token_file), true, true},
 };
 
 static char **field_of(const struct source_spec *s, const struct field *f) {
@@ -187,6 +187,24 @@ static int spec_check(struct source_spec *s, struct err **err) {
             (s->poll_seconds < SOURCE_POLL_SECONDS_MIN || s->poll_seconds > SOURCE_POLL_SECONDS_MAX))
                 return err_set(err, EINVAL, "pollSeconds: must be between %d and %d, or 0 for never",
                                SOURCE_POLL_SECONDS_MIN, SOURCE_POLL_SECONDS_MAX);
+        return 0;
+}
+
+int source_spec_check_credentials(const struct source_spec *s, const char *folder, struct err **err) {
+        for (size_t i = 0; folder && i < ARRAY_SIZE(fields); i++) {
+                const char *path = *field_of(s, &fields[i]), *rest;
+                if (!path || !fields[i].is_sent)
+                        continue;
+                rest = str_after_prefix(path, folder);
+                while (rest && rest > path && rest[-1] != '/' && *rest == '/')
+                        rest++;
+                if (!rest || rest[-1] != '/' || !path_is_beneath(rest))
+                        return err_set(
+                                err, EINVAL,
+                                "%s: %s is not in %s, and nothing else is told to a host: put the file "
+                                "there, or start the server with --credentials DIR",
+                                fields[i].name, path, folder);
+        }
         return 0;
 }
 

@@ -35,6 +35,12 @@ json_t *source_spec_json(const struct source_spec *s) _must_use_;
 /* "URL[#BRANCH[:PATH]]", as the command line takes it. */
 int source_spec_parse(const char *text, struct source_spec *ret, struct err **err);
 
+/* What is sent to a host (user name, password, token) must lie beneath the folder of credentials
+ * (settings.h), so that nobody who may add a source has the server tell its host the contents of another
+ * file. By name alone: what is put into the folder, links too, is what may be sent. folder NULL: no bound.
+ * -EINVAL. */
+int source_spec_check_credentials(const struct source_spec *s, const char *folder, struct err **err);
+
 static inline bool source_spec_needs_signatures(const struct source_spec *s) {
         return s->signatures != NULL;
 }

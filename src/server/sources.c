@@ -492,6 +492,12 @@ static void source_look(struct source *s) {
         job->cancelled = &c->sources->stopping;
         job->done = job_done;
         job->arg = s;
+        /* One of before the folder was another. */
+        if (source_spec_check_credentials(&s->spec, c->settings->credentials, &job->error) < 0) {
+                job->fetched_at = control_now(c);
+                job_done(s, job);
+                return;
+        }
         int r = source_job_start(c->sources->threads, job);
         if (r < 0) {
                 (void)err_set_errno(&job->error, -r, "start a thread for the fetch");
@@ -558,6 +564,9 @@ int sources_create(struct control *c, const char *name, struct source_spec *spec
                                name);
         if (sources_count(c) >= SOURCES_MAX)
                 return err_set(err, E2BIG, "there are %d sources already", SOURCES_MAX);
+        int allowed = source_spec_check_credentials(spec, c->settings->credentials, err);
+        if (allowed < 0)
+                return allowed;
         struct source *s = source_new(c, name);
         s->created_at = control_now(c);
         s->spec = *spec;

@@ -41,21 +41,23 @@ def test_https_with_its_own_authority_and_password(lab, fleet_repository, tmp_pa
     commit = first_commit(lab, fleet_repository)
     host = HttpsHost(tmp_path / "host", fleet_repository.folder, "deploy", "s3cret").start()
     try:
-        (tmp_path / "user").write_text("deploy\n")
-        (tmp_path / "password").write_text("s3cret\n")
+        credentials = lab.state / "credentials"
+        credentials.mkdir()
+        (credentials / "user").write_text("deploy\n")
+        (credentials / "password").write_text("s3cret\n")
         lab.cli("source", "add", "fleet", "--url", host.url("fleet.git"), "--branch", "main", "--ca-file", host.certificate,
-                "--username-file", tmp_path / "user", "--password-file", tmp_path / "password")
+                "--username-file", credentials / "user", "--password-file", credentials / "password")
         lab.notify()
         wait_compiled(lab, commit)
 
-        (tmp_path / "password").write_text("wrong\n")
+        (credentials / "password").write_text("wrong\n")
         second = fleets.push_only(fleet_repository, "Second", text="two")
         lab.cli("notify", "fleet", "--wait", check=False)
         status = lab.source()["status"]
         assert not status["healthy"] and status["compiledCommit"] == commit
         assert "s3cret" not in json.dumps(lab.source()) and "wrong" not in (lab.folder / "logs/server.log").read_text()
 
-        (tmp_path / "password").write_text("s3cret\n")
+        (credentials / "password").write_text("s3cret\n")
         lab.notify()
         wait_compiled(lab, second)
     finally:

@@ -76,6 +76,34 @@ def test_what_makes_no_sense_is_refused(lab, fleet_repository, options, says):
     assert lab.cli_json("get", "sources")["items"] == []
 
 
+@pytest.mark.parametrize("option, field", [("--password-file", "passwordFile"), ("--username-file", "usernameFile"),
+                                           ("--status-token-file", "statusTokenFile")])
+def test_no_other_file_is_told_to_a_host(lab, fleet_repository, tmp_path, option, field):
+    """Whoever may add a source cannot have the server send its keys to a host of theirs."""
+    inside = lab.state / "credentials"
+    inside.mkdir()
+    (inside / "word").write_text("s3cret\n")
+    more = ["--status-host", "gitlab", "--status-url", "https://127.0.0.1:1"] if field == "statusTokenFile" else []
+
+    def add_with(path):
+        return lab.cli("source", "add", "fleet", "--url", "https://127.0.0.1:1/fleet.git", "--branch", "main", *more, option,
+                       path, check=False)
+    for path in (lab.state / "ca/root.key", "/etc/hostname", f"{inside}/../server.json", f"{inside}x/word", inside,
+                 f"{inside}/./word", f"{inside}//../word"):
+        said = add_with(path)
+        assert said.returncode != 0 and f"{field}: " in said.stderr and "--credentials" in said.stderr, (path, said.stderr)
+        assert lab.cli_json("get", "sources")["items"] == []
+    assert add_with(inside / "word").returncode == 0
+    # A server with another folder does not go on with it.
+    other = tmp_path / "other"
+    other.mkdir()
+    lab.server.stop()
+    lab.server = None
+    lab.start_server("--credentials", other)
+    message = lab.wait("the source to say so", lambda: (lambda e: e if "--credentials" in e else None)(json.dumps(lab.source()["status"])))
+    assert field in message
+
+
 @pytest.fixture
 def keys(tmp_path):
     """SSH keys alice and mallory, and an OpenPGP one."""
@@ -224,11 +252,13 @@ def host():
 ])
 def test_the_host_hears_what_becomes_of_a_commit(lab, fleet_repository, host, tmp_path, kind, header, token, field, pending,
                                                  failure):
-    (tmp_path / "token").write_text("s3cret-token\n")
+    credentials = lab.state / "credentials"
+    credentials.mkdir()
+    (credentials / "token").write_text("s3cret-token\n")
     host.answers.extend([503, 500])  # tried again, and nothing is lost or out of order
     commit = fleets.push_only(fleet_repository, "One")
     add(lab, fleet_repository, "fleet", "--status-host", kind, "--status-url", host.url, "--status-token-file",
-        tmp_path / "token")
+        credentials / "token")
     lab.add_agent("node-1", labels={"fleet": "edge"})
     lab.wait("the good end", lambda: host.taken("skerry/fleet/edge", commit)[-1:] == ["success"])
     states = host.taken("skerry/fleet/edge", commit)
@@ -254,11 +284,13 @@ def test_the_host_hears_what_becomes_of_a_commit(lab, fleet_repository, host, tm
 
 
 def test_a_host_that_refuses_statuses_is_shown_and_harms_nothing(lab, fleet_repository, host, tmp_path):
-    (tmp_path / "token").write_text("wrong\n")
+    credentials = lab.state / "credentials"
+    credentials.mkdir()
+    (credentials / "token").write_text("wrong\n")
     host.answers.extend([401] * 1000)
     commit = fleets.push_only(fleet_repository, "One")
     add(lab, fleet_repository, "fleet", "--status-host", "github", "--status-url", host.url, "--status-token-file",
-        tmp_path / "token")
+        credentials / "token")
     status = lab.wait("the error", lambda: (lambda s: s if s["statusError"] else None)(lab.source()["status"]))
     assert "401" in status["statusError"] and "statusTokenFile" in status["statusError"]
     assert notify(lab)["compiledCommit"] == commit
