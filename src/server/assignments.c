@@ -343,6 +343,41 @@ bool assignments_give(struct control *c, struct node *n, const struct assignment
         return true;
 }
 
+bool assignments_rebind(struct control *c, struct node *n, const struct revision *held) {
+        _cleanup_(err_freep) struct err *err = NULL;
+        const struct assignment *from = n->assigned;
+        struct shape_for_node shape;
+        if (!from || pairs_same(from->labels, n->labels))
+                return false;
+        /* The variables that it has may be older than what Git says of it: those failed, perhaps. */
+        const struct declaration as_given = {.variables = from->variables};
+        struct node bound = *n;
+        bound.declaration = &as_given;
+        int r = node_shape(c, &bound, held, &shape, &err);
+        note_blocked(c, n, r, err);
+        if (r < 0)
+                return false;
+        if (str_eq(shape.fingerprint, from->fingerprint)) {
+                json_decref(shape.artifacts);
+                return false;
+        }
+        struct assignment *next = NEW(struct assignment);
+        *next = (struct assignment){.references = 1,
+                                    .fleet = copy_text(from->fleet),
+                                    .rollout = copy_text(from->rollout),
+                                    .commit = copy_text(from->commit),
+                                    .length = from->length,
+                                    .labels = pairs_pack(n->labels),
+                                    .variables = pairs_pack(from->variables),
+                                    .artifacts = shape.artifacts,
+                                    .waits = from->waits,
+                                    .schedule = json_incref(from->schedule)};
+        digest_copy(next->revision, from->revision);
+        digest_copy(next->fingerprint, shape.fingerprint);
+        assignment_install(c, n, next);
+        return true;
+}
+
 bool assignments_give_back(struct control *c, struct node *n, const char *rollout) {
         const struct assignment *from = n->fallback;
         if (!from)

@@ -52,6 +52,9 @@ enum assignment_standing assignment_standing(struct control *c, struct node *n,
  * would give stays as it is. false: it is blocked, and keeps what it has. */
 bool assignments_give(struct control *c, struct node *n, const struct assignment_offer *offer,
                       bool keep_fallback);
+/* Gives what the node has (held: its revision) again, where its labels have changed since and that makes a
+ * difference to it: the same rollout and variables, the labels of now. false: nothing to give, or blocked. */
+bool assignments_rebind(struct control *c, struct node *n, const struct revision *held);
 /* Gives the fallback, under the rollout that goes back. false: there is none. */
 bool assignments_give_back(struct control *c, struct node *n, const char *rollout);
 /* The node connected holding `version`: sends the newest when that is older. */

@@ -232,8 +232,12 @@ static void fleet_offer(struct control *c, struct fleet *f, struct node *n) {
         if (!target_is_set(&f->stable))
                 return; /* waits for the fleet's first rollout */
         bool ours = n->assigned && str_eq(n->assigned->fleet, f->name);
-        if (ours && fleet_has_failed(f))
+        if (ours && fleet_has_failed(f)) { /* what it has stays, under the labels of now */
+                const struct revision *held = revisions_decoded(c, n->assigned->revision);
+                if (held)
+                        (void)assignments_rebind(c, n, held);
                 return;
+        }
         const struct revision *revision = revisions_decoded(c, f->stable.revision);
         if (!revision || !may_give(c, f, &f->stable))
                 return;

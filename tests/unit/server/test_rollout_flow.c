@@ -110,6 +110,62 @@ static void test_a_failed_target_goes_back_and_is_not_tried_again(void **state) 
         assert_string_equal(fixture_phase(f), "Progressing");
 }
 
+#define SITE_FLEET(text)                                                                                     \
+        "=== fleet.yaml\n"                                                                                   \
+        "apiVersion: skerry/v1alpha1\nkind: Fleet\nmetadata: {name: edge}\nspec:\n"                          \
+        "  selector: {matchLabels: {fleet: edge}}\n"                                                         \
+        "  template:\n    variables: {port: \"80\"}\n    files:\n"                                           \
+        "    - {path: /etc/text, content: \"" text " ${vars.port} ${labels.site:-none}\"}\n"                 \
+        "=== other.yaml\n"                                                                                   \
+        "apiVersion: skerry/v1alpha1\nkind: Fleet\nmetadata: {name: other}\nspec:\n"                         \
+        "  selector: {matchLabels: {fleet: other}}\n"                                                        \
+        "  template: {files: [{path: /etc/other, content: x}]}\n"                                            \
+        "=== node.yaml\napiVersion: skerry/v1alpha1\nkind: Node\nmetadata: {name: a}\n"                      \
+        "spec: {variables: {port: \"" text "\"}}\n"
+
+static void label(struct fixture *f, struct node *n, const char *key, const char *value) {
+        struct pair pair = {(char *)key, (char *)value};
+        inventory_set_labels(f->control, n, pairs_pack(&(struct pairs){&pair, 1}));
+}
+
+/* After a rollout that failed nothing is tried again; but new labels mean what they say at once. */
+static void test_labels_count_after_a_failure(void **state) {
+        struct fixture *f = *state;
+        struct node *a = fixture_node(f, "a", "fleet", "edge");
+        fixture_commit(f, SITE_FLEET("81"));
+        fixture_report_healthy(f, a);
+        char good[65];
+        strcpy(good, a->assigned->revision);
+        fixture_commit(f, SITE_FLEET("82"));
+        assert_false(has(a, good));
+        fixture_report_rolled_back(f, a, good);
+        fixture_report_healthy(f, a);
+        assert_string_equal(fixture_phase(f), "RolledBack");
+        assert_true(has(a, good));
+        int64_t version = a->version;
+        label(f, a, "unused", "x");
+        assert_int_equal(a->version, version);
+        label(f, a, "site", "kiel");
+        assert_true(a->version > version);
+        assert_true(has(a, good));
+        assert_string_equal(pairs_get(a->assigned->labels, "site"), "kiel");
+        assert_string_equal(pairs_get(a->assigned->variables, "port"), "81");
+        version = a->version;
+        /* A restart, and a commit that changes nothing, leave it so. */
+        fixture_restart(f);
+        a = inventory_node(f->control, "a");
+        fixture_commit(f, SITE_FLEET("82"));
+        assert_int_equal(a->version, version);
+        /* Into another fleet, and back. */
+        label(f, a, "fleet", "other");
+        assert_string_equal(a->assigned->fleet, "other");
+        assert_false(has(a, good));
+        label(f, a, "site", "ulm");
+        assert_string_equal(a->assigned->fleet, "edge");
+        assert_true(has(a, good));
+        assert_string_equal(pairs_get(a->assigned->labels, "site"), "ulm");
+}
+
 static void test_retry_takes_it_up_again(void **state) {
         struct fixture *f = *state;
         _cleanup_(err_freep) struct err *err = NULL;
@@ -310,6 +366,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_waves_then_stable, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_failed_target_goes_back_and_is_not_tried_again, setup,
                                                 teardown),
+                cmocka_unit_test_setup_teardown(test_labels_count_after_a_failure, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_retry_takes_it_up_again, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_newer_commit_takes_over_and_the_way_back_stays_good,
                                                 setup, teardown),
