@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/assigned_artifact.h"
+#include "agent/window.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "crypto/digest.h"
@@ -81,6 +82,13 @@ static int read_body(const json_t *body, struct assignment *a, struct err **err)
         if (apply && !str_eq(apply, "Wait") && !str_eq(apply, "Now"))
                 return err_set(err, EINVAL, "apply is '%.32s', neither 'Now' nor 'Wait'", apply);
         a->waits = str_eq(apply, "Wait");
+        const json_t *schedule = json_object_get(body, "schedule");
+        if (schedule && !json_is_null(schedule)) {
+                _cleanup_(window_freep) struct window *w = NULL;
+                if ((r = window_new(schedule, &w, err)) < 0)
+                        return r;
+                a->schedule = schedule;
+        }
         r = read_revision(body, a, err);
         return r < 0 ? r : check_binding(a, err);
 }

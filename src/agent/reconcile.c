@@ -416,7 +416,8 @@ static void confirm_artifacts(struct reconcile *r) {
                 log_warning("artifacts could not be written down", "error", err_message(err), NULL);
         err = err_free(err);
         if (host->repository && repository_confirm(host->repository, artifacts, &err) < 0)
-                log_error("counters of artifacts cannot be written down; nothing new is taken until they can be",
+                log_error("counters of artifacts cannot be written down; nothing new is taken until they can "
+                          "be",
                           "error", err_message(err), NULL);
 }
 
@@ -510,9 +511,21 @@ static void delivery_ended(struct reconcile *r) {
         (void)str_replace(&r->delivery_message, NULL);
 }
 
-/* All that is wanted is here: goes on with it where there is leave to. */
+static void look_at_window_in(struct reconcile *r, msec_t ms) {
+        loop_timer_set(r->window_timer, ms);
+}
+
+/* All that is wanted is here: goes on with it where there is leave to, in its window. */
 static void begin_staged(struct reconcile *r) {
-        if (!r->staged || r->waits)
+        msec_t look =
+                window_look_in(r->window, SCHEDULE_APPLY, clock_wall_ms(loop_clock(r->host.driver->loop)));
+        if (!r->staged)
+                return;
+        if (look > 0) {
+                look_at_window_in(r, look);
+                return;
+        }
+        if (r->waits)
                 return;
         _cleanup_(source_freep) struct source *s = TAKE_PTR(r->wanted);
         r->staged = false;
@@ -532,7 +545,7 @@ static void delivery_ready(void *arg) {
 
 static void forget_wanted(struct reconcile *r) {
         delivery_ended(r);
-        r->staged = false;
+        r->staged = r->fetch_waits = false;
         r->wanted = source_free(r->wanted);
 }
 
@@ -598,12 +611,28 @@ static bool is_known(const struct reconcile *r, const struct source *s, int64_t 
         return !f && stable && str_eq(stable->id, s->id) && (starting || r->goal);
 }
 
+/* Fetches what is wanted, in its window. */
+static void fetch_wanted(struct reconcile *r) {
+        msec_t look =
+                window_look_in(r->window, SCHEDULE_DOWNLOAD, clock_wall_ms(loop_clock(r->host.driver->loop)));
+        r->fetch_waits = look > 0;
+        if (look > 0)
+                look_at_window_in(r, look);
+        else if (r->wanted)
+                start_delivery(r, TAKE_PTR(r->wanted));
+}
+
 static void take(struct reconcile *r, const struct assignment *a, bool starting) {
         _cleanup_(err_freep) struct err *err = NULL;
         struct source *s = NULL;
 
         r->assignment = a->version;
         r->waits = a->waits;
+        r->window = window_free(r->window);
+        if (a->schedule && window_new(a->schedule, &r->window, &err) < 0) {
+                log_error("assignment cannot be used", "error", err_message(err), NULL);
+                return;
+        }
         (void)snprintf(r->target, sizeof(r->target), "%s", a->revision ? a->revision : "");
         log_context_set("revision", a->revision);
         log_context_set("rollout", a->rollout);
@@ -618,6 +647,7 @@ static void take(struct reconcile *r, const struct assignment *a, bool starting)
         }
         if (is_known(r, s, a->version, starting)) {
                 r->waits = false; /* it had leave before */
+                r->window = window_free(r->window);
                 forget_wanted(r);
                 source_free(s);
                 return;
@@ -628,7 +658,18 @@ static void take(struct reconcile *r, const struct assignment *a, bool starting)
                 begin_staged(r);
                 return;
         }
-        start_delivery(r, s);
+        forget_wanted(r);
+        r->wanted = s;
+        fetch_wanted(r);
+}
+
+static void window_due(void *arg) {
+        struct reconcile *r = arg;
+        if (r->fetch_waits)
+                fetch_wanted(r);
+        else
+                begin_staged(r);
+        tell(r);
 }
 
 void reconcile_assign(struct reconcile *r, const struct assignment *a) {
@@ -655,12 +696,14 @@ void reconcile_start(struct reconcile *r, const struct assignment *held) {
                 (void)save(r);
         }
         choose_goal(r);
-        if (!r->delivery && (!r->goal || !delivery_has_artifacts(&r->host.delivery, r->goal->source))) {
+        if (!r->delivery && !r->wanted &&
+            (!r->goal || !delivery_has_artifacts(&r->host.delivery, r->goal->source))) {
                 /* What the ledger wants is damaged or gone from the state folder: have it again. */
                 const struct source *lost = ledger_target(l) ? ledger_target(l) : ledger_stable(l);
                 struct source *s = lost ? source_copy(lost) : NULL;
                 if (s) {
                         r->waits = false; /* it had leave before */
+                        r->window = window_free(r->window);
                         start_delivery(r, s);
                 }
         }
@@ -730,7 +773,8 @@ int reconcile_new(const struct reconcile_host *host, struct reconcile **ret, str
                                         .arg = r};
         r->apps = table_new(destroy_app);
         r->plan = loop_timer_new(host->driver->loop, replan, r);
-        if (!r->apps || !r->plan) {
+        r->window_timer = loop_timer_new(host->driver->loop, window_due, r);
+        if (!r->apps || !r->plan || !r->window_timer) {
                 reconcile_free(r);
                 return err_set_errno(err, ENOMEM, "reconcile");
         }
@@ -747,6 +791,9 @@ struct reconcile *reconcile_free(struct reconcile *r) {
         table_free(r->apps);
         if (r->plan)
                 loop_timer_free(r->plan);
+        if (r->window_timer)
+                loop_timer_free(r->window_timer);
+        window_free(r->window);
         desired_free(r->goal);
         source_free(r->wanted);
         free(r->delivery_message);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/reconcile.h"
+#include "agent/window.h"
 #include "base/str.h"
 #include "base/table.h"
 
@@ -14,6 +15,9 @@ struct reconcile {
         struct source *wanted; /* being brought for it, or here and waiting for leave */
         bool staged;           /* wanted is all here */
         bool waits;            /* the assignment says to wait for leave to apply it */
+        struct window *window; /* of the assignment; NULL: always open */
+        struct loop_timer *window_timer;
+        bool fetch_waits; /* wanted is to be fetched when its window opens */
         struct delivery *delivery;
         struct delivery *delivered; /* the last one that was ready, for the report */
         char *delivery_message, *delivery_logged;

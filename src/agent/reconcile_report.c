@@ -99,8 +99,17 @@ void reconcile_report(const struct reconcile *r, struct node_report *ret) {
                 (void)snprintf(n.message, sizeof(n.message), "%s",
                                r->delivery_message ? r->delivery_message : "");
         } else if (r->staged) {
-                n.state = NODE_STAGED;
-                (void)snprintf(n.message, sizeof(n.message), "waits for its turn to apply");
+                msec_t now = clock_wall_ms(loop_clock(r->host.driver->loop));
+                bool open = window_is_open(r->window, SCHEDULE_APPLY, now);
+                n.state = open ? NODE_STAGED : NODE_WAITING_WINDOW;
+                if (open)
+                        (void)snprintf(n.message, sizeof(n.message), "waits for its turn to apply");
+                else
+                        window_say(r->window, SCHEDULE_APPLY, now, n.message, sizeof(n.message));
+        } else if (r->fetch_waits) {
+                n.state = NODE_WAITING_WINDOW;
+                window_say(r->window, SCHEDULE_DOWNLOAD, clock_wall_ms(loop_clock(r->host.driver->loop)),
+                           n.message, sizeof(n.message));
         } else if (reconcile_is_forward(r)) {
                 if (first_in(r, is_confirming) && all_apps_started(r))
                         n.state = NODE_CONFIRMING;

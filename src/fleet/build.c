@@ -74,6 +74,39 @@ static int build_budgets(struct compiler *c, const struct rollout_document *d, s
         return r;
 }
 
+static int build_windows(struct compiler *c, const struct window_document *from, size_t n,
+                         struct schedule_window **ret, size_t *ret_n) {
+        *ret = arena_calloc(c->arena, n + 1, sizeof **ret);
+        if (!*ret)
+                return no_memory(c);
+        for (size_t i = 0; i < n; i++)
+                (*ret)[i] = from[i].window;
+        *ret_n = n;
+        return 0;
+}
+
+static int build_schedule(struct compiler *c, const struct document *document, struct rollout_policy *p) {
+        const struct schedule_document *d = document->schedule;
+        struct schedule *s = arena_alloc(c->arena, sizeof *s);
+        int r;
+
+        if (!s)
+                return no_memory(c);
+        *s = (struct schedule){.name = document->called,
+                               .zone = d->time_zone.text ? d->time_zone.text : "UTC",
+                               .freezes = arena_calloc(c->arena, d->n_freezes + 1, sizeof *s->freezes),
+                               .n_freezes = d->n_freezes};
+        if (!s->freezes)
+                return no_memory(c);
+        for (size_t i = 0; i < d->n_freezes; i++)
+                s->freezes[i] = d->freezes[i].freeze;
+        r = build_windows(c, d->windows, d->n_windows, &s->windows, &s->n_windows);
+        if (r == 0)
+                r = build_windows(c, d->downloads, d->n_downloads, &s->downloads, &s->n_downloads);
+        p->schedule = s;
+        return r;
+}
+
 static int build_policies(struct compiler *c) {
         const struct named *k = &c->kinds[FLEET_KIND_ROLLOUT];
         struct fleet_model *m = c->model;
@@ -90,6 +123,10 @@ static int build_policies(struct compiler *c) {
                 int r = build_waves(c, d, p);
                 if (r == 0)
                         r = build_budgets(c, d, p);
+                ssize_t schedule =
+                        d->schedule.text ? compiler_find(c, FLEET_KIND_SCHEDULE, d->schedule.text) : -1;
+                if (r == 0 && schedule >= 0)
+                        r = build_schedule(c, c->kinds[FLEET_KIND_SCHEDULE].items[schedule], p);
                 if (r < 0)
                         return r;
                 p->max_failed = d->max_failed;

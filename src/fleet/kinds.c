@@ -15,10 +15,8 @@
 #define CALLED_MAX 63 /* bytes of a name that is not valid, as messages show it */
 
 const char *const fleet_kind_names[FLEET_KINDS + 1] = {
-        [FLEET_KIND_FLEET] = "Fleet",
-        [FLEET_KIND_APP] = "App",
-        [FLEET_KIND_NODE] = "Node",
-        [FLEET_KIND_ROLLOUT] = "Rollout",
+        [FLEET_KIND_FLEET] = "Fleet",     [FLEET_KIND_APP] = "App",           [FLEET_KIND_NODE] = "Node",
+        [FLEET_KIND_ROLLOUT] = "Rollout", [FLEET_KIND_SCHEDULE] = "Schedule",
 };
 
 /* ---- Selectors */
@@ -365,6 +363,7 @@ static const struct schema envelope_schemas[FLEET_KINDS] = {
         ENVELOPE(FLEET_KIND_APP, App, app_spec_schema, true),
         ENVELOPE(FLEET_KIND_NODE, Node, node_spec_schema, false),
         ENVELOPE(FLEET_KIND_ROLLOUT, Rollout, rollout_spec_schema, true),
+        ENVELOPE(FLEET_KIND_SCHEDULE, Schedule, schedule_spec_schema, true),
 };
 
 static size_t spec_size(enum fleet_kind kind) {
@@ -373,6 +372,7 @@ static size_t spec_size(enum fleet_kind kind) {
         case FLEET_KIND_APP: return sizeof(struct app_document);
         case FLEET_KIND_NODE: return sizeof(struct node_document);
         case FLEET_KIND_ROLLOUT: return sizeof(struct rollout_document);
+        case FLEET_KIND_SCHEDULE: return sizeof(struct schedule_document);
         }
         return 0;
 }
@@ -424,6 +424,7 @@ int document_decode(struct schema_decoder *d, enum fleet_kind kind, const struct
         case FLEET_KIND_APP: ret->app = (struct app_document *)(void *)e->spec; break;
         case FLEET_KIND_NODE: ret->node = (struct node_document *)(void *)e->spec; break;
         case FLEET_KIND_ROLLOUT: ret->rollout = (struct rollout_document *)(void *)e->spec; break;
+        case FLEET_KIND_SCHEDULE: ret->schedule = (struct schedule_document *)(void *)e->spec; break;
         }
         return 0;
 }

@@ -5,12 +5,19 @@
 #pragma once
 
 #include "fleet/app.h"
+#include "fleet/schedule.h"
 #include "fleet/schema.h"
 
 #define FLEET_API_VERSION "skerry/v1alpha1"
 
-enum fleet_kind { FLEET_KIND_FLEET, FLEET_KIND_APP, FLEET_KIND_NODE, FLEET_KIND_ROLLOUT };
-#define FLEET_KINDS 4
+enum fleet_kind {
+        FLEET_KIND_FLEET,
+        FLEET_KIND_APP,
+        FLEET_KIND_NODE,
+        FLEET_KIND_ROLLOUT,
+        FLEET_KIND_SCHEDULE
+};
+#define FLEET_KINDS 5
 extern const char *const fleet_kind_names[FLEET_KINDS + 1]; /* ended by NULL, for SCHEMA_CHOICE */
 
 struct metadata_document {
@@ -154,12 +161,39 @@ struct rollout_document {
                 struct position where;
                 msec_t apply, confirm;
         } deadlines;
+        struct located schedule;
         struct quantity max_unavailable;
         struct budget_document *budgets;
         size_t n_budgets;
         struct {
                 bool on_failure;
         } rollback;
+};
+
+struct window_document {
+        struct located from;
+        struct position where;
+        struct located to, cron;
+        struct located_list days;
+        msec_t duration, start_grace;
+        struct schedule_window window; /* made of the above */
+};
+struct freeze_document {
+        struct located from;
+        struct position where;
+        struct located to;
+        const char *reason;
+        struct schedule_freeze freeze; /* made of the above */
+};
+struct schedule_document {
+        struct located time_zone;
+        bool broken;
+        struct window_document *windows;
+        size_t n_windows;
+        struct window_document *downloads;
+        size_t n_downloads;
+        struct freeze_document *freezes;
+        size_t n_freezes;
 };
 
 struct document {
@@ -173,6 +207,7 @@ struct document {
                 struct app_document *app;
                 struct node_document *node;
                 struct rollout_document *rollout;
+                struct schedule_document *schedule;
         };
         struct located_reference *references; /* by position */
         size_t n_references;
@@ -192,3 +227,4 @@ extern const struct schema secret_schema;
 extern const struct schema app_spec_schema;
 extern const struct schema selector_schema;
 extern const struct schema rollout_spec_schema;
+extern const struct schema schedule_spec_schema;

@@ -294,6 +294,12 @@ const struct schema rollout_spec_schema = {
                          .max = ROLLOUT_BUDGETS_MAX - 1,
                          .nested = &budget_schema,
                          .documentation = "The same for groups of nodes, as of one site."},
+                        {.name = "schedule",
+                         .type = SCHEMA_LOCATED_NAME,
+                         .offset = offsetof(struct rollout_document, schedule),
+                         .documentation =
+                                 "Name of a Schedule, which the nodes keep; without one, they apply a "
+                                 "change when it comes."},
                         {.name = "rollback",
                          .type = SCHEMA_OBJECT,
                          .offset = offsetof(struct rollout_document, rollback),

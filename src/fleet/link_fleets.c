@@ -218,6 +218,30 @@ static int link_fleet(struct compiler *c, struct fleet_entry *f, bool rollout_us
         return r;
 }
 
+/* The schedules that rollouts name are there, and are named. */
+static int link_schedules(struct compiler *c) {
+        const struct named *schedules = &c->kinds[FLEET_KIND_SCHEDULE],
+                           *rollouts = &c->kinds[FLEET_KIND_ROLLOUT];
+        bool *used = arena_calloc(c->arena, schedules->n + 1, sizeof *used);
+
+        if (!used)
+                return no_memory(c);
+        for (size_t i = 0; i < rollouts->n_all; i++) {
+                const struct located *name = &rollouts->items[i]->rollout->schedule;
+                ssize_t found = name->text ? compiler_find(c, FLEET_KIND_SCHEDULE, name->text) : -1;
+                if (found >= 0)
+                        used[found] = true;
+                else if (name->text)
+                        compiler_missing(c, FLEET_KIND_SCHEDULE, name);
+        }
+        for (size_t i = 0; i < schedules->n && diagnostics_errors(c->diagnostics) == 0; i++)
+                if (!used[i])
+                        compiler_warning(c, &schedules->items[i]->where,
+                                         "name it in a rollout, or take it out",
+                                         "no rollout uses schedule \"%s\"", schedules->names[i]);
+        return 0;
+}
+
 int link_fleets(struct compiler *c) {
         const struct named *fleets = &c->kinds[FLEET_KIND_FLEET], *rollouts = &c->kinds[FLEET_KIND_ROLLOUT];
         bool *rollout_used = arena_calloc(c->arena, rollouts->n + 1, sizeof *rollout_used);
@@ -232,6 +256,9 @@ int link_fleets(struct compiler *c) {
                 if (r < 0)
                         return r;
         }
+        int linked = link_schedules(c);
+        if (linked < 0)
+                return linked;
         if (diagnostics_errors(c->diagnostics) > 0)
                 return 0; /* a slip in a name would make the right one look unused */
         for (size_t i = 0; i < c->kinds[FLEET_KIND_APP].n; i++)

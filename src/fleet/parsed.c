@@ -121,14 +121,14 @@ static bool classify(struct schema_decoder *d, const struct value *v, enum fleet
         *ret_unread = true;
         if (!text_of(kind)) {
                 schema_error(d, kind ? &kind->position : &v->position,
-                             "kinds are Fleet, App, Node and Rollout",
+                             "kinds are Fleet, App, Node, Rollout and Schedule",
                              kind ? "field \"kind\": expected text" : "field \"kind\" is missing");
                 return false;
         }
         if (k < 0) {
                 const char *near = suggest_nearest(kind->text, fleet_kind_names, FLEET_KINDS, suggestion,
                                                    sizeof suggestion);
-                schema_error(d, &kind->position, near ? near : "kinds are Fleet, App, Node and Rollout",
+                schema_error(d, &kind->position, near ? near : "kinds are Fleet, App, Node, Rollout and Schedule",
                              "unknown kind \"%.80s\"", kind->text);
                 return false;
         }

@@ -127,6 +127,8 @@ json_t *rollout_policy_to_json(const struct rollout_policy *p) {
         r |= put_if_set(o, "applyDeadlineMs", p->apply_deadline_ms);
         r |= put_if_set(o, "confirmDeadlineMs", p->confirm_deadline_ms);
         r |= put_budgets(o, p);
+        if (p->schedule)
+                r |= json_object_set_new(o, "schedule", schedule_to_json(p->schedule));
         if (r != 0) {
                 json_decref(o);
                 return NULL;
@@ -327,6 +329,11 @@ int rollout_policy_from_json(struct arena *arena, const json_t *j, struct rollou
                 r = read_bounded(j, "confirmDeadlineMs", 0, ROLLOUT_TIME_MAX_MS, &p.confirm_deadline_ms, err);
         if (r == 0)
                 r = read_budgets(arena, j, &p, err);
+        struct schedule *schedule = NULL;
+        const json_t *schedule_json = json_object_get(j, "schedule");
+        if (r == 0 && schedule_json && !json_is_null(schedule_json))
+                r = schedule_from_json(arena, schedule_json, &schedule, err);
+        p.schedule = schedule;
         if (r < 0) {
                 (void)err_wrap(err, "rollout policy");
                 return r;

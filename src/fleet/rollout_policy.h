@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "fleet/schedule.h"
 #include "fleet/selector.h"
 
 struct quantity { /* "3" or "10%" */
@@ -65,6 +66,8 @@ struct rollout_policy {
         /* Where there is any, a node applies only when it was given a slot in each of them (rollout.h). */
         struct rollout_budget *budgets;
         size_t n_budgets;
+
+        const struct schedule *schedule; /* that the nodes keep; NULL: they apply at any time */
 };
 static inline bool rollout_policy_has_slots(const struct rollout_policy *p) {
         return p->n_budgets > 0;
@@ -74,7 +77,8 @@ void rollout_policy_default(struct rollout_policy *p);
 /* {"name","waves":[{"name","selector","limit","pauseMs","successThreshold","failureBudget","minSample",
  * "approvals","approvers":[]}],"maxFailed","minSample","progressDeadlineMs","deferAfterMs",
  * "rollbackOnFailure","downloadDeadlineMs","applyDeadlineMs","confirmDeadlineMs",
- * "budgets":[{"groupBy":[],"maxUnavailable"}]}; quantities as text; what is not set is absent. */
+ * "budgets":[{"groupBy":[],"maxUnavailable"}],"schedule":{schedule.h}}; quantities as text; what is not set
+ * is absent. */
 json_t *rollout_policy_to_json(const struct rollout_policy *p) _must_use_;
 /* Absent fields get the defaults. -EINVAL also for limits: ROLLOUT_WAVES_MAX, wave names twice or longer than
  * 63 bytes, times below 0 or over 10 years (a deadline must be above 0), min_sample below 1, more approvals

@@ -168,15 +168,19 @@ static void effect_assign(struct control *c, struct rollout_record *r, const str
         const struct revision *revision = revisions_decoded(c, r->target.revision);
         if (!n || n->revoked_at || !revision)
                 return;
+        const struct schedule *schedule = r->rollout->policy.schedule;
+        json_t *schedule_json = schedule ? must(schedule_to_json(schedule)) : NULL;
         if (!assignments_give(c, n,
                               &(struct assignment_offer){.fleet = r->fleet,
                                                          .rollout = r->id,
                                                          .commit = r->target.commit,
                                                          .revision = revision,
                                                          .length = r->target.length,
-                                                         .waits = !m->granted},
+                                                         .waits = !m->granted,
+                                                         .schedule = schedule_json},
                               !assigned_is_good(c, n, r)))
                 leave_later(c, r, n->name);
+        json_decref(schedule_json);
 }
 
 static void effect_assign_back(struct control *c, struct rollout_record *r, const struct rollout_member *m) {
