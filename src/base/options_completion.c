@@ -307,7 +307,9 @@ static void zsh_positional(FILE *f, const char *completes) {
         }
 }
 
-static void zsh_command(FILE *f, const struct program_spec *p, const struct command_spec *c) {
+/* of_program: what stands before a command's name. */
+static void zsh_command(FILE *f, const struct program_spec *p, const struct command_spec *c,
+                        bool of_program) {
         fputs("                _arguments -s -S \\\n", f);
         if (c) {
                 zsh_options(f, c->options);
@@ -315,7 +317,8 @@ static void zsh_command(FILE *f, const struct program_spec *p, const struct comm
                         zsh_positional(f, c->completes);
         }
         zsh_options(f, p->global_options);
-        fputs("                '(- *)'{-h,--help}'[Show help]'\n", f);
+        fputs("                '(- *)'{-h,--help}'[Show help]'", f);
+        fputs(of_program ? " '(- *)--version[Show the version]'\n" : "\n", f);
 }
 
 /* "'word:summary'" for every first word, or every second word of a group. */
@@ -395,7 +398,7 @@ static void print_zsh(FILE *f, const struct program_spec *p) {
                 if (!command_is_shown(c))
                         continue;
                 fprintf(f, "        '%s')\n", c->name);
-                zsh_command(f, p, c);
+                zsh_command(f, p, c, false);
                 fputs("                ;;\n", f);
         }
         for (const struct command_spec *c = p->commands; c && c->name; c++)
@@ -408,7 +411,7 @@ static void print_zsh(FILE *f, const struct program_spec *p) {
                         fputs(" )\n                _describe command commands\n                ;;\n", f);
                 }
         fputs("        '')\n                if [[ $words[CURRENT] == -* ]] || ((i > CURRENT)); then\n", f);
-        zsh_command(f, p, fallback);
+        zsh_command(f, p, fallback, true);
         fputs("                else\n                commands=(", f);
         zsh_words(f, p, NULL);
         fprintf(f,

@@ -359,7 +359,7 @@ static void man_commands(FILE *f, const struct program_spec *p) {
                 return;
         fputs(".SH COMMANDS\n", f);
         for (const struct command_spec *c = p->commands; c && c->name; c++) {
-                if (!command_is_shown(c) || c == fallback)
+                if (!command_is_shown(c))
                         continue;
                 fputs(".SS \"", f);
                 roff_string(f, c->name);
@@ -370,6 +370,12 @@ static void man_commands(FILE *f, const struct program_spec *p) {
                 fputs("\"\n", f);
                 roff_string(f, c->summary);
                 fputs(".\n", f);
+                if (c == fallback) { /* what the page is about */
+                        fputs("Without a command the program does this; the options are those under "
+                              "OPTIONS.\n",
+                              f);
+                        continue;
+                }
                 if (c->details)
                         roff_text(f, c->details);
                 man_options(f, c->options);

@@ -117,10 +117,12 @@ int delta_process_run(const struct delta_process_options *o, struct err **err) {
                 return err_set_errno(err, errno, "start the making of a delta");
         _cleanup_(x_closep) int complaints = ends[0];
         _cleanup_(x_closep) int child_end = fcntl(ends[1], F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-        pid_t child;
+        int r = child_end < 0 ? -errno : 0, status;
         (void)close(ends[1]);
         const int fds[] = {seed, target, delta};
-        int r = child_end < 0 ? -errno : spawn(o->program, fds, child_end, &child), status;
+        pid_t child = -1;
+        if (r == 0)
+                r = spawn(o->program, fds, child_end, &child);
         if (r < 0)
                 return err_set_errno(err, -r, "start the making of a delta");
         x_closep(&child_end);
