@@ -60,6 +60,9 @@ bool artifact_store_is_running(const struct artifact_store *s, const char *targe
 
 /* The highest releaseCounter of what is running by this name; 0: nothing is. */
 int64_t artifact_store_counter(const struct artifact_store *s, const char *name);
+/* Is the index on the disk the one in memory? While it is not, what is described would not outlive a restart.
+ */
+bool artifact_store_is_saved(const struct artifact_store *s);
 /* What is wrong with the store itself, for people; NULL: nothing. */
 const char *artifact_store_problem(const struct artifact_store *s);
 

@@ -82,6 +82,7 @@ int artifact_index_save(struct artifact_store *s, struct err **err) {
         if (!path || !all)
                 return err_set_errno(err, ENOMEM, "artifacts");
         int r = kept_state_write(path, all, err);
+        s->unsaved = r < 0;
         if (r == 0)
                 s->damaged = 0;
         return r;
@@ -161,7 +162,7 @@ int artifact_store_describe(struct artifact_store *s, const char *target, const 
         _cleanup_json_ json_t *before = known ? artifact_custom(known) : NULL;
         if (!custom)
                 return err_set_errno(err, ENOMEM, "artifact %s", target);
-        if (before && json_equal(before, custom) && known->length == a->length)
+        if (!s->unsaved && before && json_equal(before, custom) && known->length == a->length)
                 return 0;
         int r = add_entry(s, target, a->length, a->sha256, custom, now_s(s), err);
         return r < 0 ? r : artifact_index_save(s, err);
@@ -186,7 +187,7 @@ static bool same_names(char *const *a, char *const *b) {
 int artifact_store_set_running(struct artifact_store *s, char *const *names, struct err **err) {
         _cleanup_(strv_freep) char **fresh = NULL;
         if (!s->lost && same_names(names, s->running))
-                return 0;
+                return s->unsaved ? artifact_index_save(s, err) : 0;
         for (size_t i = 0; names && names[i]; i++) {
                 struct entry *e = table_get(s->entries, names[i]);
                 if (e)
@@ -256,10 +257,17 @@ int64_t artifact_store_counter(const struct artifact_store *s, const char *name)
         return highest;
 }
 
+bool artifact_store_is_saved(const struct artifact_store *s) {
+        return !s->unsaved;
+}
+
 const char *artifact_store_problem(const struct artifact_store *s) {
         if (s->lost)
                 return "which artifacts run here was lost (artifacts.json was damaged, and its spare copy): "
                        "nothing is removed until what is assigned was seen well";
+        if (s->unsaved)
+                return "what artifacts lie here cannot be written to artifacts.json: nothing new is taken "
+                       "until it can";
         if (s->damaged > 0)
                 return "a copy of artifacts.json is damaged and cannot be mended now: is the disk full, or "
                        "failing?";

@@ -23,6 +23,7 @@ struct artifact_store {
         /* Which artifacts run was lost. Then `previous` names every payload that lay here, as
          * "<sha256> " STORE_UNKNOWN, and nothing is removed until it is known again what runs. */
         bool lost;
+        bool unsaved;          /* the index on the disk is not this one */
         unsigned damaged;      /* copies of the index that had to be mended when it was opened */
         struct table *claimed; /* digests; values are the store */
 

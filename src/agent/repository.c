@@ -345,7 +345,7 @@ bool repository_knows(const struct repository *r, const struct repository_questi
         struct assigned_artifact a;
         const json_t *item;
         size_t i;
-        if (r->unsaved)
+        if (r->unsaved || !artifact_store_is_saved(r->artifacts))
                 return false;
         json_array_foreach (q->artifacts, i, item)
                 if (assigned_artifact_read(item, &a, NULL) < 0 || !is_described(r, &a))

@@ -7,6 +7,7 @@
 
 #include "agent/artifact_store.h"
 #include "base/str.h"
+#include "codec/json.h"
 #include "crypto/digest.h"
 #include "fixture.h"
 #include "repo/payload.h"
@@ -319,6 +320,29 @@ static void test_an_index_that_is_gone_is_lost(void **state) {
         assert_int_equal(removed, 0);
 }
 
+/* A folder in the place of the file, since root may write anywhere. */
+static void test_description_that_cannot_be_written_down_is_none(void **state) {
+        struct node *n = *state;
+        _cleanup_(x_freep) char *spare = path_join(n->f->state, "artifacts.json.spare");
+        _cleanup_(made_done) struct made m = keep(n, "1", ARTIFACT_FILE, "data", 4);
+        json_t *custom = artifact_custom(m.a);
+        struct artifact *a = NULL;
+        assert_int_equal(artifact_from_target(m.target, 4, m.a->sha256, custom, &a, NULL), 0);
+        json_decref(custom);
+        a->yanked = true; /* the image role says something new */
+        assert_int_equal(unlink(spare), 0);
+        assert_int_equal(mkdir(spare, 0700), 0);
+        assert_true(artifact_store_describe(n->store, m.target, a, NULL) < 0);
+        assert_true(artifact_store_describe(n->store, m.target, a, NULL) < 0); /* the second time, too */
+        assert_non_null(artifact_store_problem(n->store));
+        assert_int_equal(rmdir(spare), 0);
+        assert_int_equal(artifact_store_describe(n->store, m.target, a, NULL), 0);
+        assert_null(artifact_store_problem(n->store));
+        reopen(n, 0);
+        assert_true(artifact_store_find(n->store, m.target, a->sha256)->yanked);
+        artifact_free(a);
+}
+
 static void check(struct node *n, const struct made *m, unsigned expected) {
         char first[128];
         unsigned differ = 77;
@@ -416,6 +440,7 @@ int main(void) {
                 TEST(test_one_damaged_copy_of_the_index_costs_nothing),
                 TEST(test_nothing_is_removed_while_it_is_not_known_what_runs),
                 TEST(test_an_index_that_is_gone_is_lost),
+                TEST(test_description_that_cannot_be_written_down_is_none),
                 TEST(test_file_of_another_content_is_found),
                 TEST(test_contents_of_a_tree_are_compared_at_first_and_daily),
                 TEST(test_partial_files_beside_a_whole_payload_go),

@@ -540,6 +540,21 @@ static void test_word_that_cannot_be_written_down_is_not_taken(void **state) {
         assert_null(repository_problem(n->r));
 }
 
+static void test_description_that_cannot_be_written_down_is_no_word(void **state) {
+        struct node *n = *state;
+        _cleanup_(json_decrefp) json_t *a = assigned("1.0.0", 1, "one");
+        struct repository_question q = question(a);
+        _cleanup_(x_freep) char *spare = str_format("%s/artifacts.json.spare", n->f->state);
+        (void)unlink(spare);
+        assert_int_equal(dir_make(spare, 0700, NULL), 0);
+        assert_true(ask(n, json_incref(a)) < 0);
+        assert_false(repository_knows(n->r, &q));
+        assert_true(ask(n, json_incref(a)) < 0);
+        assert_int_equal(rmdir(spare), 0);
+        assert_int_equal(ask(n, json_incref(a)), 0);
+        assert_true(repository_knows(n->r, &q));
+}
+
 static void test_counter_that_cannot_be_written_down_stops_what_comes_next(void **state) {
         struct node *n = *state;
         _cleanup_(json_decrefp) json_t *a = assigned("1.0.0", 1, "one");
@@ -577,6 +592,7 @@ int main(void) {
                 TEST(test_state_that_is_gone_beside_metadata_is_lost),
                 TEST(test_lost_counters_are_those_of_what_runs),
                 TEST(test_word_that_cannot_be_written_down_is_not_taken),
+                TEST(test_description_that_cannot_be_written_down_is_no_word),
                 TEST(test_counter_that_cannot_be_written_down_stops_what_comes_next),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
