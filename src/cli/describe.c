@@ -355,6 +355,12 @@ void describe_fleet(struct buf *out, const json_t *o, msec_t now, const struct c
         text_line(out, look, "Desired", o, "status.desiredRevision");
         text_line(out, look, "Last good", o, "status.stableRevision");
         text_line(out, look, "Rollout", o, "status.rollout");
+        if (field(o, "status.pinned")) {
+                line(out, look, "Pinned", STYLE_WARN, "in spite of Git, until 'skerry rollback --clear'");
+                text_line(out, look, "Pinned by", o, "status.pinned.by");
+                text_line(out, look, "Pinned for", o, "status.pinned.reason");
+                text_line(out, look, "Git wants", o, "status.pinned.gitRevision");
+        }
         if (*field_text(o, "status.waitsFor"))
                 line(out, look, "Waits", STYLE_WARN, field_text(o, "status.waitsFor"));
 

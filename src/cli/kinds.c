@@ -127,6 +127,29 @@ static void fleet_row(struct columns *t, const json_t *o, msec_t now) {
         digest_cell(t, field_text(o, "status.stableRevision"));
 }
 
+static void fleet_notes(struct buf *out, const json_t *o, const struct columns_look *look) {
+        const json_t *pin = field(o, "status.pinned");
+        _cleanup_(buf_done) struct buf text = BUF_INIT, wrapped = BUF_INIT;
+        char revision[SHORT_DIGEST + 1], git[SHORT_COMMIT + 1];
+        if (!pin)
+                return;
+        text_put_safe(&text, object_name(o));
+        buf_printf(&text, " is pinned to revision %s by ",
+                   shorten(field_text(o, "status.desiredRevision"), SHORT_DIGEST, revision));
+        text_put_safe(&text, field_text(pin, "by"));
+        if (*field_text(pin, "reason")) {
+                buf_puts(&text, " (");
+                text_put_safe(&text, field_text(pin, "reason"));
+                buf_puts(&text, ")");
+        }
+        buf_printf(&text, "; Git is at %s. 'skerry rollback %s --clear' follows it again.",
+                   shorten(field_text(pin, "gitCommit"), SHORT_COMMIT, git), object_name(o));
+        text_put_wrapped(&wrapped, buf_str(&text), 0, 2, look->width);
+        buf_puts(out, "\n");
+        style_puts(out, look->colour, STYLE_WARN, buf_str(&wrapped));
+        buf_puts(out, "\n");
+}
+
 static const struct column app_columns[] = {
         {"NAME", 0},
         {"FLEET", COLUMN_SHRINK},
@@ -376,7 +399,7 @@ static void token_row(struct columns *t, const json_t *o, msec_t now) {
 static const struct kind kinds[] = {
         {"nodes", "node", "no", "/nodes", COLUMNS(node_columns), node_row, NULL, describe_node, "Node", true,
          false, false, false, "'skerry token create' makes a token by which machines join."},
-        {"fleets", "fleet", "fl", "/fleets", COLUMNS(fleet_columns), fleet_row, NULL, describe_fleet,
+        {"fleets", "fleet", "fl", "/fleets", COLUMNS(fleet_columns), fleet_row, fleet_notes, describe_fleet,
          "Node Rollout Source", false, false, false, false, FROM_SOURCES},
         {"apps", "app", "", "/apps", COLUMNS(app_columns), app_row, NULL, describe_app, "Node Rollout Source",
          false, false, false, false, FROM_SOURCES},

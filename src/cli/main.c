@@ -29,6 +29,8 @@ static const struct command_spec *const commands[] = {
         &init_command,
         &validate_command,
         &plan_command,
+        &history_command,
+        &rollback_command,
         &release_command,
         &source_add_command,
         &source_list_command,

@@ -33,7 +33,7 @@ static const struct option_spec options[] = {
         {"verbose", 'v', OPTION_BOOL, offsetof(struct settings, verbose), NULL, NULL,
          "Show for each node how it would get each artifact"},
         {"output", 'o', OPTION_CHOICE, offsetof(struct settings, output), "FORMAT", "table", "How to print",
-         "table,json,yaml"},
+         "table,json,yaml,markdown"},
         OPTIONS_END,
 };
 
@@ -95,7 +95,8 @@ static int read_state(const struct settings *s, const char *dir, struct plan_sta
 static int run(void *settings, char **arguments, size_t n) {
         const struct settings *s = settings;
         const char *dir = n ? arguments[0] : ".";
-        enum output output = output_from_text(s->output);
+        bool markdown = str_eq(s->output, "markdown");
+        enum output output = markdown ? OUTPUT_TABLE : output_from_text(s->output);
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(plan_state_done) struct plan_state state = {0};
         _cleanup_(fleet_model_freep) struct fleet_model *model = NULL;
@@ -127,6 +128,10 @@ static int run(void *settings, char **arguments, size_t n) {
         if (output == OUTPUT_JSON || output == OUTPUT_YAML) {
                 _cleanup_json_ json_t *j = plan_to_json(plan);
                 code = j ? print_json(j, output) : EXIT_FAILURE;
+        } else if (markdown) {
+                _cleanup_(buf_done) struct buf out = BUF_INIT;
+                plan_format_markdown(plan, &out);
+                code = print_buf(&out);
         } else if (plan_is_empty(plan)) {
                 puts("No changes.");
                 code = EXIT_SUCCESS;
@@ -155,6 +160,9 @@ const struct command_spec plan_command = {
         "no fleet of another source owns; where the server has an artifact repository, each wave says how "
         "its "
         "nodes would get their artifacts, and in how many bytes.\n"
+        "\n"
+        "-o markdown is for comments on pull requests: a table of the fleets, and the whole plan folded "
+        "below it.\n"
         "\n"
         "The exit code is 2 when there are changes, 0 when there are none, and 1 when the files are not "
         "valid or the"

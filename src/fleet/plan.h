@@ -65,6 +65,10 @@ bool plan_is_empty(const struct plan *p);
 void plan_format(const struct plan *p, bool colour, size_t width, struct buf *out);
 /* With each node's artifacts one by one. */
 void plan_format_nodes(const struct plan *p, bool colour, size_t width, struct buf *out);
+/* For a comment on a pull request: a table of the fleets, and the plan itself folded below. At most
+ * PLAN_MARKDOWN_MAX bytes, which GitHub and GitLab take. */
+#define PLAN_MARKDOWN_MAX 60000
+void plan_format_markdown(const struct plan *p, struct buf *out);
 /* {"changes":bool,"fleets":[{"name","action":"create"|"change"|"remove","before","after","rollout",
  *   "variables":[CHANGE],"apps":[{"name","driver","action","changes":[CHANGE]}],
  *   "waves":[{"name","exact":bool,"nodes":[name],"bytes"?}],

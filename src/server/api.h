@@ -72,6 +72,8 @@ void api_nodes_revoke(struct http_exchange *x, void *arg);
 void api_nodes_delete(struct http_exchange *x, void *arg);
 void api_fleets_list(struct http_exchange *x, void *arg);
 void api_fleets_get(struct http_exchange *x, void *arg);
+void api_fleets_rollback(struct http_exchange *x, void *arg);
+void api_fleets_follow(struct http_exchange *x, void *arg);
 void api_apps_list(struct http_exchange *x, void *arg);
 void api_apps_get(struct http_exchange *x, void *arg);
 void api_rollouts_list(struct http_exchange *x, void *arg);

@@ -108,6 +108,20 @@ int body_rollout_command(const json_t *body, const char *verb, struct reason_bod
         return 0;
 }
 
+int body_fleet_rollback(const json_t *body, const char **ret_to, const char **ret_reason, struct err **err) {
+        const char *to = NULL, *reason = NULL;
+        int r = ONLY(body, err, "to", "reason");
+        if (r >= 0)
+                r = json_read_string(body, "to", &to, err);
+        if (r >= 0)
+                r = body_why(body, &reason, err);
+        if (r < 0)
+                return r;
+        *ret_to = to;
+        *ret_reason = reason;
+        return 0;
+}
+
 int body_notify(const json_t *body, bool *ret_wait, struct err **err) {
         bool wait = false;
         int r = ONLY(body, err, "wait");

@@ -27,6 +27,9 @@ int body_reason(const json_t *body, bool with_rollback, struct reason_body *ret,
 /* What a person says of a rollout: "reason", with abort "rollback", with approve and promote "wave". */
 int body_rollout_command(const json_t *body, const char *verb, struct reason_body *ret, struct err **err);
 
+/* "to", "reason" */
+int body_fleet_rollback(const json_t *body, const char **ret_to, const char **ret_reason, struct err **err);
+
 int body_notify(const json_t *body, bool *ret_wait, struct err **err);
 
 struct import_body { /* borrowed */

@@ -24,6 +24,8 @@ const struct http_route api_routes[] = {
 
         {"GET", AT("/fleets"), api_fleets_list, NULL},
         {"GET", AT("/fleets/:name"), api_fleets_get, NULL},
+        {"POST", AT("/fleets/:name/rollback"), api_fleets_rollback, NULL},
+        {"DELETE", AT("/fleets/:name/rollback"), api_fleets_follow, NULL},
         {"GET", AT("/apps"), api_apps_list, NULL},
         {"GET", AT("/apps/:name"), api_apps_get, NULL},
 

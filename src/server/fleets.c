@@ -88,6 +88,7 @@ static void fleet_destroy(void *p) {
         arena_free(f->arena);
         target_done(&f->desired);
         target_done(&f->stable);
+        fleet_pin_done(&f->pin);
         free(f);
 }
 
@@ -116,8 +117,13 @@ static int fleet_take_spec(struct fleet *f, const char *text, struct err **err) 
         return 0;
 }
 
-static void fleet_store(struct control *c, const struct fleet *f) {
-        _cleanup_(x_freep) char *desired = NULL, *stable = NULL;
+void fleet_store(struct control *c, const struct fleet *f) {
+        _cleanup_(x_freep) char *desired = NULL, *stable = NULL, *pin = NULL;
+        if (f->pin.at) {
+                json_t *j = fleet_pin_to_json(&f->pin);
+                pin = must(json_encode_compact(j));
+                json_decref(j);
+        }
         if (target_is_set(&f->desired)) {
                 json_t *j = target_to_json(&f->desired);
                 desired = must(json_encode_compact(j));
@@ -129,12 +135,13 @@ static void fleet_store(struct control *c, const struct fleet *f) {
                 json_decref(j);
         }
         turns_write(c->turns,
-                    "INSERT INTO fleets (name, source, spec, desired, stable, failed_key) VALUES ($1, $2, "
-                    "$3, $4, $5, $6) "
+                    "INSERT INTO fleets (name, source, spec, desired, stable, failed_key, pin) VALUES ($1, "
+                    "$2, $3, $4, $5, $6, $7) "
                     "ON CONFLICT (name) DO UPDATE SET source = excluded.source, spec = excluded.spec, "
-                    "desired = excluded.desired, stable = excluded.stable, failed_key = excluded.failed_key",
-                    "ssssss", f->name, f->source, f->spec_text, desired, stable,
-                    f->failed_key[0] ? f->failed_key : NULL);
+                    "desired = excluded.desired, stable = excluded.stable, failed_key = excluded.failed_key, "
+                    "pin = excluded.pin",
+                    "sssssss", f->name, f->source, f->spec_text, desired, stable,
+                    f->failed_key[0] ? f->failed_key : NULL, pin);
 }
 
 struct fleet *fleets_find(const struct control *c, const char *name) {
@@ -247,8 +254,6 @@ static void fleet_offer(struct control *c, struct fleet *f, struct node *n) {
         node_give(c, f, n, &f->stable, NULL, false);
 }
 
-static void fleet_advance(struct control *c, struct fleet *f, bool is_new);
-
 static void settle_node(struct control *c, struct node *n) {
         struct fleet *owner = NULL, *before = n->fleet;
         n->n_owners = owners_of(c, n, &owner);
@@ -325,7 +330,7 @@ static void fleet_become_stable(struct control *c, struct fleet *f, const struct
 
 /* Decides what the fleet's newest target means: nothing, a rollout, or stable at once. is_new: the commit
  * changed the target. */
-static void fleet_advance(struct control *c, struct fleet *f, bool is_new) {
+void fleet_advance(struct control *c, struct fleet *f, bool is_new) {
         struct rollout_record *active = rollouts_active(c, f->name);
         const struct revision *revision = revisions_decoded(c, f->desired.revision);
         _cleanup_(x_freep) char *why = NULL;
@@ -366,7 +371,8 @@ static void fleet_advance(struct control *c, struct fleet *f, bool is_new) {
 
 static bool fleet_retarget(struct control *c, struct fleet *f, const struct compiled *compiled,
                            const struct compiled_fleet *from) {
-        bool is_new = strcmp(f->desired.key, from->key) != 0;
+        struct target *wanted = f->pin.at ? &f->pin.git : &f->desired;
+        bool is_new = strcmp(wanted->key, from->key) != 0;
         struct target t = {.length = from->length,
                            .source = compiled->source,
                            .commit = compiled->commit,
@@ -375,11 +381,12 @@ static bool fleet_retarget(struct control *c, struct fleet *f, const struct comp
         memcpy(t.revision, from->digest, sizeof(t.revision));
         memcpy(t.key, from->key, sizeof(t.key));
         if (is_new) {
-                target_copy(&f->desired, &t);
-                f->failed_key[0] = '\0';
+                target_copy(wanted, &t);
+                if (!f->pin.at)
+                        f->failed_key[0] = '\0';
         }
         fleet_store(c, f);
-        return is_new;
+        return is_new && !f->pin.at;
 }
 
 static void fleet_remove(struct control *c, struct fleet *f) {
@@ -515,7 +522,7 @@ int fleets_open(struct control *c, struct err **err) {
         c->fleets->all = must(table_new(fleet_destroy));
         int r = db_query_now(
                 c->db, &rows, err,
-                "SELECT name, source, spec, desired, stable, failed_key FROM fleets ORDER BY name", "");
+                "SELECT name, source, spec, desired, stable, failed_key, pin FROM fleets ORDER BY name", "");
         for (size_t i = 0; r >= 0 && i < db_rows_len(rows); i++) {
                 struct fleet *f = NEW(struct fleet);
                 f->name = copy_text(db_text(rows, i, 0));
@@ -525,6 +532,11 @@ int fleets_open(struct control *c, struct err **err) {
                 const char *failed = db_text(rows, i, 5);
                 if (failed && strlen(failed) == 64)
                         memcpy(f->failed_key, failed, sizeof(f->failed_key));
+                json_t *pin = NULL;
+                const char *pin_text = db_text(rows, i, 6);
+                if (pin_text && json_decode(pin_text, strlen(pin_text), &pin, NULL) == 0)
+                        fleet_pin_from_json(pin, &f->pin);
+                json_decref(pin);
                 for (int k = 0; k < 2; k++) {
                         json_t *j = NULL;
                         const char *text = db_text(rows, i, 3 + (size_t)k);

@@ -59,6 +59,15 @@ void fleets_rollout_succeeded(struct control *c, struct fleet *f, const struct t
 void fleets_rollout_failed(struct control *c, struct fleet *f, const struct target *t);
 void fleets_rollout_retried(struct control *c, struct fleet *f);
 
+/* ---- a person's word above Git's: the fleet is held at a revision that it had until somebody clears it.
+ * What Git wants is remembered meanwhile. See fleets_pin.c. */
+/* to: the first digits of a revision that the fleet rolled out before, or of its commit (at least 7).
+ * -ENOENT: none fits, -EINVAL: several do, or there is nothing to go back from. */
+int fleets_pin(struct control *c, struct fleet *f, const char *to, const char *by, const char *reason,
+               struct err **err);
+/* Git's word counts again. -ENOENT: there is no pin. */
+int fleets_unpin(struct control *c, struct fleet *f, const char *by, struct err **err);
+
 /* The API's shapes. */
 json_t *fleets_json(const struct control *c, const struct fleet *only) _must_use_; /* array; NULL: all */
 json_t *fleets_apps_json(const struct control *c, const char *fleet, const char *app) _must_use_; /* array */

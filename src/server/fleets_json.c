@@ -46,6 +46,17 @@ static json_t *fleet_json(const struct control *c, const struct fleet *f, const 
         json_put(status, "blocked", json_number(k->blocked));
         json_put(status, "source", json_text(f->source));
         json_put(status, "commit", json_text(f->desired.commit));
+        json_t *pinned = json_text(NULL);
+        if (f->pin.at) {
+                json_decref(pinned);
+                pinned = json_object_new();
+                json_put(pinned, "by", json_text(f->pin.by));
+                json_put(pinned, "reason", json_text(f->pin.reason));
+                json_put(pinned, "at", json_time(f->pin.at));
+                json_put(pinned, "gitRevision", json_text(f->pin.git.revision));
+                json_put(pinned, "gitCommit", json_text(f->pin.git.commit));
+        }
+        json_put(status, "pinned", pinned);
         return shape("Fleet", metadata, spec, status);
 }
 

@@ -145,6 +145,29 @@ static void test_everything_is_new(void **state) {
         fleet_model_free(m);
 }
 
+static void test_markdown(void **state) {
+        struct variant v = BASE;
+        v.greeting = "``` </details> |";
+        struct fleet_model *before = compile(&BASE), *after = compile(&v);
+        struct plan *p = plan(after, before, NULL, 0, NULL), *none = plan(after, after, NULL, 0, NULL);
+        _cleanup_(buf_done) struct buf out = BUF_INIT, many = BUF_INIT;
+        plan_format_markdown(p, &out);
+        assert_non_null(strstr(buf_str(&out), "| `shops` | change | none | 2 | `canary` 1, `some` 1 |"));
+        /* The fence is longer than what the text holds, and differences begin their lines. */
+        assert_non_null(strstr(buf_str(&out), "\n````diff\n"));
+        const char *end = strstr(buf_str(&out), "\n````\n\n</details>\n");
+        assert_non_null(end);
+        assert_string_equal(end, "\n````\n\n</details>\n");
+        assert_non_null(strstr(buf_str(&out), "\n~ fleet shops"));
+        plan_format_markdown(none, &many);
+        assert_true(str_has_prefix(buf_str(&many), "### What this changes\n\n"));
+        assert_true(out.len < PLAN_MARKDOWN_MAX + 1000);
+        plan_free(p);
+        plan_free(none);
+        fleet_model_free(before);
+        fleet_model_free(after);
+}
+
 static void test_nothing_changes(void **state) {
         struct fleet_model *m = compile(&BASE);
         struct plan *p = plan(m, m, NULL, 0, NULL);
@@ -445,6 +468,7 @@ static void test_long_lines(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_everything_is_new),
+                cmocka_unit_test(test_markdown),
                 cmocka_unit_test(test_nothing_changes),
                 cmocka_unit_test(test_fields_and_files),
                 cmocka_unit_test(test_manifests),
