@@ -11,12 +11,13 @@
 #include "crypto/digest.h"
 
 #define DELTAS_MAX 256
+#define SEEDS_MAX 8 /* as many as the server looks at */
 
 struct plan_offers {
         struct api *api;
         struct catalog *catalog;
         struct arena *arena;
-        struct table *asked; /* digest of a target -> struct fetch_offer in the arena */
+        struct table *asked; /* path in the API -> struct known_offer in the arena */
 };
 
 struct plan_offers *plan_offers_free(struct plan_offers *o) {
@@ -70,25 +71,46 @@ static const struct fetch_delta *read_deltas(struct plan_offers *o, const json_t
         return deltas;
 }
 
-static bool offer(void *arg, const struct artifact *a, struct fetch_offer *ret) {
-        struct plan_offers *o = arg;
-        struct fetch_offer *known = table_get(o->asked, a->sha256);
-        _cleanup_(x_freep) char *path = str_format("/repository/offers/%s", a->sha256);
+struct known_offer {
+        struct fetch_offer offer;
+        int64_t missing;
+};
+
+static struct known_offer *ask(struct plan_offers *o, const char *path) {
+        struct known_offer *known = arena_calloc(o->arena, 1, sizeof *known);
         _cleanup_json_ json_t *answer = NULL;
-        if (!known) {
-                known = arena_calloc(o->arena, 1, sizeof *known);
-                if (!path || !known)
-                        return false;
-                if (api_call(o->api, "GET", path, NULL, &answer, NULL) == 0) {
-                        known->deltas = read_deltas(o, field(answer, "deltas"), &known->n_deltas);
-                        known->has_chunks = field(answer, "chunkPackLength") != NULL;
-                        known->chunk_index_length = field_int(answer, "chunkIndexLength");
-                        known->chunk_pack_length = field_int(answer, "chunkPackLength");
-                }
-                if (table_set(o->asked, a->sha256, known) < 0)
-                        return false;
+        if (!known)
+                return NULL;
+        known->missing = -1;
+        if (api_call(o->api, "GET", path, NULL, &answer, NULL) < 0)
+                return known;
+        known->offer.deltas = read_deltas(o, field(answer, "deltas"), &known->offer.n_deltas);
+        known->offer.has_chunks = field(answer, "chunkPackLength") != NULL;
+        known->offer.chunk_index_length = field_int(answer, "chunkIndexLength");
+        known->offer.chunk_pack_length = field_int(answer, "chunkPackLength");
+        if (json_is_integer(field(answer, "chunksMissing")))
+                known->missing = field_int(answer, "chunksMissing");
+        return known;
+}
+
+/* Nodes that have the same are asked for once. */
+static bool offer(void *arg, const struct artifact *a, const char *const *seeds, size_t n_seeds,
+                  struct fetch_offer *ret, int64_t *ret_missing) {
+        struct plan_offers *o = arg;
+        _cleanup_(buf_done) struct buf path = BUF_INIT;
+        buf_printf(&path, "/repository/offers/%s", a->sha256);
+        for (size_t i = 0; i < n_seeds && i < SEEDS_MAX; i++)
+                buf_printf(&path, "%s%s", i == 0 ? "?seeds=" : ",", seeds[i]);
+        struct known_offer *known = path.failed ? NULL : table_get(o->asked, buf_str(&path));
+        if (!known && !path.failed) {
+                known = ask(o, buf_str(&path));
+                if (known && table_set(o->asked, buf_str(&path), known) < 0)
+                        known = NULL;
         }
-        *ret = *known;
+        if (!known)
+                return false;
+        *ret = known->offer;
+        *ret_missing = known->missing;
         return true;
 }
 

@@ -26,9 +26,10 @@ struct plan_node {
 /* What the repository has, so that the plan says which node gets what, by which way, in how many bytes. */
 struct plan_repository {
         const struct catalog *catalog;
-        /* What there is to fetch an artifact with; false: that cannot be told now, the whole is planned for.
-         */
-        bool (*offer)(void *arg, const struct artifact *a, struct fetch_offer *ret);
+        /* What there is to fetch an artifact with, and how many bytes of its chunks the seeds do not give
+         * (*ret_missing; -1: not known); false: that cannot be told now, the whole is planned for. */
+        bool (*offer)(void *arg, const struct artifact *a, const char *const *seeds, size_t n_seeds,
+                      struct fetch_offer *ret, int64_t *ret_missing);
         void *arg;
 };
 

@@ -34,12 +34,13 @@ static bool lies_there(const struct plan_node *now, const char *sha256) {
 static void predict(const struct plan_repository *repository, const struct plan_node *now,
                     const struct artifact *a, struct fetch_plan *ret) {
         struct fetch_offer offer = {0};
-        const struct fetch_situation there = {.present = lies_there(now, a->sha256),
-                                              .seeds = now->seeds,
-                                              .n_seeds = now->n_seeds,
-                                              .chunks_missing = -1,
-                                              .budget_left = -1};
-        if (there.present || !repository->offer || !repository->offer(repository->arg, a, &offer))
+        struct fetch_situation there = {.present = lies_there(now, a->sha256),
+                                        .seeds = now->seeds,
+                                        .n_seeds = now->n_seeds,
+                                        .chunks_missing = -1,
+                                        .budget_left = -1};
+        if (there.present || !repository->offer ||
+            !repository->offer(repository->arg, a, now->seeds, now->n_seeds, &offer, &there.chunks_missing))
                 offer = (struct fetch_offer){0};
         offer.length = a->length;
         fetch_plan_make(&offer, &there, ret);

@@ -76,7 +76,7 @@ void api_repository_offer(struct http_exchange *x, void *arg) {
         struct asking *a = NEW(struct asking);
         a->x = x;
         http_on_close(x, asking_closed, a);
-        offers_read(c, http_parameter(x, "sha256"), offer_there, a);
+        offers_read(c, http_parameter(x, "sha256"), http_query(x, "seeds"), offer_there, a);
 }
 
 void api_deltas_list(struct http_exchange *x, void *arg) {

@@ -173,6 +173,55 @@ def test_the_fleet_gets_the_delta_that_was_made_for_it(street):
     assert shown(lab.agent) == "two"
 
 
+def test_the_plan_says_what_each_way_will_cost(street):
+    """Predicted before the commit is pushed, against what the node counted on the wire: within 5 % and 4 KiB."""
+    lab = street
+    noise = random.Random(11)
+    tree = lab.folder / "large"
+    tree.mkdir()
+    content = bytearray(noise.randbytes(3000000))
+
+    def push(version, *options):
+        (tree / "content.bin").write_bytes(content)
+        (tree / "index.html").write_text(version)
+        lab.repo.run("artifact", "push", "--type", "tree", "--platform", "linux/amd64", *options, f"web:{version}", tree)
+        announce(lab)
+
+    def take(version, way):
+        change = commit(lab.fleet_files, version)
+        plan = json.loads(lab.cli("plan", "--server", "-o", "json", lab.fleet_files.tree, check=False).stdout)
+        transfer, = plan["fleets"][0]["transfers"]
+        lab.notify()
+        lab.wait_rollout(change)
+        artifact = lab.wait("the node to say how it got it", lambda: next(
+            (a for a in lab.node("n")["status"]["artifacts"] if a["version"] == version and a["state"] == "Ready"), None))
+        assert (transfer["way"], artifact["way"]) == (way, way), (transfer, artifact)
+        assert abs(artifact["bytesFetched"] - transfer["bytes"]) <= 4096 + transfer["bytes"] // 20, (transfer, artifact)
+        return transfer
+
+    deltas = lab.repo.public / "deltas"
+    shutil.rmtree(deltas, ignore_errors=True)
+    deltas.write_text("no deltas for now")
+    push("1.0.0", "--no-chunks")
+    whole = take("1.0.0", "whole")
+    assert whole["bytes"] >= 3000000
+    # Without the old one's chunk index nobody can tell what a node lacks of the new one's chunks; with it, they can.
+    content[1000000:1000000] = noise.randbytes(50000)
+    push("2.0.0")
+    lab.wait_rollout((commit(lab.fleet_files, "2.0.0"), lab.notify())[0])
+    lab.wait("the node to have it", lambda: shown(lab.agent) == "2.0.0")
+    content[2000000:2010000] = noise.randbytes(30000)
+    push("3.0.0")
+    chunks = take("3.0.0", "chunks")
+    assert 30000 < chunks["bytes"] < whole["bytes"] / 4, chunks
+    deltas.unlink()
+    content[500000:500100] = noise.randbytes(100)
+    push("4.0.0")
+    lab.wait("the delta to be made", lambda: any(
+        d["state"] == "Made" and (d["from"], d["to"]) == ("3.0.0", "4.0.0") for d in call(lab, "GET", "/deltas")["items"]))
+    assert take("4.0.0", "delta")["bytes"] < chunks["bytes"]
+
+
 def test_a_delta_that_failed_is_tried_again_or_says_why_not(street):
     """What stands in the way of a delta goes away; what two files have in common does not come."""
     lab = street

@@ -268,7 +268,8 @@ static void test_artifacts(void **state) {
         fleet_model_free(after);
 }
 
-static bool some_offer(void *arg, const struct artifact *a, struct fetch_offer *ret) {
+static bool some_offer(void *arg, const struct artifact *a, const char *const *seeds, size_t n_seeds,
+                       struct fetch_offer *ret, int64_t *ret_missing) {
         static const struct fetch_delta deltas[] = {
                 {.from = "1111111111111111111111111111111111111111111111111111111111111111",
                  .length = 2200000}};
