@@ -26,6 +26,7 @@ struct apply {
         const struct delta_apply_options *o;
         struct delta_head head;
         struct delta_target *target;
+        struct delta_packer *packer;           /* outlives it */
         struct window windows[WINDOWS], *last; /* last: used */
         uint64_t clock;
         int64_t reported;
@@ -91,11 +92,8 @@ static int read_seed(void *arg, int64_t offset, void *p, size_t n) {
         return 0;
 }
 
-static int made(void *arg, const struct delta_run *run, const uint8_t *p) {
-        struct apply *a = arg;
-        int r = p                            ? delta_target_bytes(a->target, p, (size_t)run->length)
-                : run->type == DELTA_OP_COPY ? delta_target_copy(a->target, run->seed, run->length)
-                                             : delta_target_zeros(a->target, run->length);
+/* What the target said of a run. */
+static int note_made(struct apply *a, const struct delta_run *run, int r) {
         if (r < 0)
                 a->target_failed = r;
         int64_t done = run->target + run->length;
@@ -104,6 +102,19 @@ static int made(void *arg, const struct delta_run *run, const uint8_t *p) {
                 a->o->progress(a->o->progress_arg, done, a->head.target_length);
         }
         return r;
+}
+
+static int made(void *arg, const struct delta_run *run, const uint8_t *p) {
+        struct apply *a = arg;
+        int r = p                            ? delta_target_bytes(a->target, p, (size_t)run->length)
+                : run->type == DELTA_OP_COPY ? delta_target_copy(a->target, run->seed, run->length)
+                                             : delta_target_zeros(a->target, run->length);
+        return note_made(a, run, r);
+}
+
+static int made_packed(void *arg, const struct delta_run *run, struct delta_packing *packing, int64_t at) {
+        struct apply *a = arg;
+        return note_made(a, run, delta_target_packed(a->target, packing, at, run->length));
 }
 
 static int read_head(int fd, uint8_t bytes[DELTA_HEAD_SIZE], struct delta_head *ret, struct err **err) {
@@ -141,6 +152,8 @@ static int run_program(struct apply *a, struct err **err) {
                 .seed_length = a->head.seed_length,
                 .target_length = a->head.target_length,
                 .made = made,
+                .made_packed = made_packed,
+                .packer = a->packer,
                 .cancel = a->o->cancel,
         };
         int r = delta_columns_new_read(&source, &c);
@@ -183,7 +196,11 @@ static int apply_once(struct apply *a, const struct delta_target_options *to, bo
         if (r < 0)
                 return r;
         *ret_resumed = delta_target_resumed_at(a->target) > 0;
-        r = run_program(a, err);
+        r = delta_packer_new(a->o->cancel, &a->packer);
+        if (r < 0)
+                (void)err_set_errno(err, -r, "apply a delta");
+        else
+                r = run_program(a, err);
         if (r == 0)
                 r = delta_target_finish(a->target, digest, err);
         if (r == 0 && memcmp(digest, a->head.target_sha256, SHA256_SIZE) != 0)
@@ -191,6 +208,7 @@ static int apply_once(struct apply *a, const struct delta_target_options *to, bo
         if (r == 0 || r == -EBADMSG)
                 delta_target_drop_journal(a->target);
         a->target = delta_target_free(a->target);
+        a->packer = delta_packer_free(a->packer);
         return r;
 }
 

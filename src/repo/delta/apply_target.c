@@ -18,9 +18,10 @@
 #define JOURNAL_HEAD 48 /* magic, identity, zero */
 
 struct job {
-        enum { JOB_BYTES, JOB_ZEROS, JOB_COPY, JOB_END } type;
+        enum { JOB_BYTES, JOB_ZEROS, JOB_COPY, JOB_PACKED, JOB_END } type;
         unsigned buffer;
-        int64_t seed, length;
+        int64_t seed, length; /* seed: where to copy from; within the file that is packed */
+        struct delta_packing *packing;
 };
 
 /* Tells torn from whole, not more: the signed digest decides. Whatever the cuts of the bytes. Four words are
@@ -53,6 +54,7 @@ struct delta_target {
         size_t filled;                    /* of the next */
         int failed;
         const char *failed_at;
+        bool damaged; /* why it failed: a packed file is shorter than it says */
         uint8_t *copy_buffer;
 };
 
@@ -239,6 +241,13 @@ static int do_job(struct delta_target *t, const struct job *job) {
                 return -ECANCELED;
         if (job->type == JOB_BYTES)
                 return put(t, t->buffers[job->buffer], (size_t)job->length, false);
+        if (job->type == JOB_PACKED) {
+                const uint8_t *bytes;
+                int r = delta_packing_wait(job->packing, &bytes);
+                if (r == -EBADMSG)
+                        t->damaged = true;
+                return r < 0 ? r : put(t, bytes + job->seed, (size_t)job->length, false);
+        }
         if (job->type == JOB_ZEROS)
                 memset(t->copy_buffer, 0, BUFFER_SIZE);
         for (int64_t done = 0; done < job->length;) {
@@ -272,6 +281,7 @@ static void *work(void *arg) {
                 if (job.type == JOB_END)
                         return NULL;
                 int r = failed ? 0 : do_job(t, &job);
+                delta_packing_unref(job.packing);
                 pthread_mutex_lock(&t->lock);
                 if (r < 0)
                         t->failed = r;
@@ -304,7 +314,7 @@ static int push_bytes(struct delta_target *t) {
         t->first_buffer = (t->first_buffer + 1) % BUFFERS;
         t->n_buffers++;
         pthread_mutex_unlock(&t->lock);
-        int r = push(t, (struct job){JOB_BYTES, buffer, 0, (int64_t)t->filled});
+        int r = push(t, (struct job){JOB_BYTES, buffer, 0, (int64_t)t->filled, NULL});
         t->filled = 0;
         pthread_mutex_lock(&t->lock);
         while (t->n_buffers == BUFFERS) /* the next one must be free */
@@ -430,14 +440,18 @@ static int push_run(struct delta_target *t, struct job job) {
         if (job.length == 0)
                 return is_canceled(t) ? -ECANCELED : 0;
         int r = push_bytes(t);
-        return r < 0 ? r : push(t, job);
+        if (r < 0)
+                return r;
+        if (job.packing)
+                delta_packing_ref(job.packing);
+        return push(t, job);
 }
 
 int delta_target_zeros(struct delta_target *t, int64_t n) {
         static const uint8_t zeros[SMALL_RUN];
         if (n <= (int64_t)sizeof(zeros))
                 return delta_target_bytes(t, zeros, (size_t)n);
-        return push_run(t, (struct job){JOB_ZEROS, 0, 0, n});
+        return push_run(t, (struct job){JOB_ZEROS, 0, 0, n, NULL});
 }
 
 /* Few bytes are better put into the buffer that is being filled than into a job of their own. */
@@ -452,12 +466,18 @@ static int copy_small(struct delta_target *t, int64_t seed, size_t n) {
 int delta_target_copy(struct delta_target *t, int64_t seed, int64_t n) {
         if (n <= SMALL_RUN)
                 return copy_small(t, seed, (size_t)n);
-        return push_run(t, (struct job){JOB_COPY, 0, seed, n});
+        return push_run(t, (struct job){JOB_COPY, 0, seed, n, NULL});
+}
+
+int delta_target_packed(struct delta_target *t, struct delta_packing *packing, int64_t at, int64_t n) {
+        return push_run(t, (struct job){JOB_PACKED, 0, at, n, packing});
 }
 
 int delta_target_error(struct delta_target *t, int r, struct err **err) {
         if (r == -ECANCELED)
                 return err_set(err, ECANCELED, "canceled at byte %lld of the target", (long long)t->position);
+        if (r == -EBADMSG && t->damaged)
+                return err_set(err, EBADMSG, "the delta is damaged: a packed file is shorter than it says");
         if (r == -EBADMSG)
                 return err_set(err, EBADMSG, "the seed is shorter than the delta says");
         return err_set_errno(err, -r, "%s", t->failed_at ? t->failed_at : "write the target");

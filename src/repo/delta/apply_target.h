@@ -5,6 +5,7 @@
 
 #include "crypto/digest.h"
 #include "repo/delta/apply.h"
+#include "repo/delta/coder_packer.h"
 
 /* The journal holds a check of every window of the target that was written. Whatever of it reached the disk,
  * a resume trusts only windows that it read back and found right. */
@@ -34,6 +35,8 @@ int64_t delta_target_resumed_at(const struct delta_target *t);
 int delta_target_bytes(struct delta_target *t, const uint8_t *p, size_t n);
 int delta_target_zeros(struct delta_target *t, int64_t n);
 int delta_target_copy(struct delta_target *t, int64_t seed, int64_t n);
+/* n bytes of a file that is being packed, from `at` on. */
+int delta_target_packed(struct delta_target *t, struct delta_packing *packing, int64_t at, int64_t n);
 /* Waits for all of it to be on the disk, and gives the digest. */
 int delta_target_finish(struct delta_target *t, uint8_t ret_sha256[SHA256_SIZE], struct err **err);
 /* Forgets the journal. */

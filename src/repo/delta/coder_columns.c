@@ -14,8 +14,8 @@
 /* A node holds all windows at once. */
 static const uint8_t window_bits[DELTA_COLUMNS] = {
         [DELTA_OPERATIONS] = 18, [DELTA_LENGTHS] = 18,     [DELTA_JUMPS] = 18,         [DELTA_FILES] = 18,
-        [DELTA_PIECE_GAPS] = 19, [DELTA_PIECE_JUMPS] = 19, [DELTA_PIECE_LENGTHS] = 19, [DELTA_SIDE] = 20,
-        [DELTA_GAPS] = 20,       [DELTA_RUNS] = 20,        [DELTA_DIFFERENCES] = 21,   [DELTA_NEW] = 22,
+        [DELTA_PIECE_GAPS] = 19, [DELTA_PIECE_JUMPS] = 19, [DELTA_PIECE_LENGTHS] = 19, [DELTA_SIDE] = 19,
+        [DELTA_GAPS] = 19,       [DELTA_RUNS] = 18,        [DELTA_DIFFERENCES] = 19,   [DELTA_NEW] = 21,
         [DELTA_RAW] = 0, /* stored */
 };
 

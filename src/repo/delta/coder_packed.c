@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "repo/delta/coder_packed.h"
+#include "repo/delta/coder_packer.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,6 +12,9 @@ struct delta_packed *delta_packed_free(struct delta_packed *p) {
                 return NULL;
         free(p->bytes);
         free(p->plain);
+        if (p->packing)
+                delta_packing_close(p->packing);
+        delta_packing_unref(p->packing);
         free(p);
         return NULL;
 }

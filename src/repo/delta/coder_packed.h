@@ -16,8 +16,9 @@ struct delta_packed {
         int64_t new_plain_length;
         int64_t head_length; /* bytes before the deflate stream */
         int64_t kept;        /* bytes of the deflate stream that are right; the rest of the file is told */
-        uint8_t *bytes;      /* the new file whole */
-        uint8_t *plain;      /* encoding: its plain bytes */
+        uint8_t *bytes;      /* the new file whole; decoding: without what is to be packed */
+        uint8_t *plain;      /* its plain bytes */
+        struct delta_packing *packing; /* decoding: has taken both over */
 };
 struct delta_packed *delta_packed_free(struct delta_packed *p);
 DEFINE_CLEANUP(struct delta_packed, delta_packed_free)

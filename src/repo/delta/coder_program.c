@@ -290,7 +290,6 @@ static int code_plain_bytes(struct delta_program *p, const struct delta_program_
 static int code_packed(struct delta_program *p, struct delta_program_file *f, struct err **err) {
         struct delta_packed *x = f->packed;
         _cleanup_(x_freep) uint8_t *old = NULL;
-        _cleanup_(buf_done) struct buf out = BUF_INIT;
         const struct delta_run run = {DELTA_OP_MATCH, "gzip", p->position, f->new_length, 0};
         if (!x)
                 return 0;
@@ -324,26 +323,18 @@ static int code_packed(struct delta_program *p, struct delta_program_file *f, st
         if (!delta_columns_reading(p->c))
                 return 0;
         free(TAKE_PTR(old));
-        out.limit = (size_t)DELTA_PACKED_MAX * 2;
-        r = delta_deflate(&x->style, x->plain, (size_t)x->new_plain_length, p->io.cancel, &out);
-        free(TAKE_PTR(x->plain));
-        if (r == -ECANCELED)
-                return err_set(err, ECANCELED, "canceled at byte %lld of the target", (long long)p->position);
-        if (r == -ENOMEM)
-                return err_set_errno(err, ENOMEM, "pack a file");
-        if (r < 0 || (int64_t)out.len < x->kept)
-                return damaged(p, "a packed file is shorter than it says", err);
-        if (x->kept > 0)
-                memcpy(x->bytes + x->head_length, out.data, (size_t)x->kept);
-        return 0;
+        r = delta_packer_begin(p->io.packer, x, f->new_length, &x->packing);
+        return r < 0 ? err_set_errno(err, -r, "pack a file") : 0;
 }
 
 static int packed_bytes(struct delta_program *p, struct open_file *o, int64_t n) {
         const struct delta_run run = {DELTA_OP_MATCH, "gzip", p->position, n, 0};
-        const uint8_t *bytes = o->file->packed->bytes + o->at;
+        int64_t at = o->at;
         p->position += n;
         o->at += n;
-        return delta_columns_reading(p->c) ? p->io.made(p->io.arg, &run, bytes) : 0;
+        if (!delta_columns_reading(p->c))
+                return 0;
+        return p->io.made_packed(p->io.arg, &run, o->file->packed->packing, at);
 }
 
 static int code_file_bytes(struct delta_program *p, struct open_file *o, int64_t n, struct err **err) {

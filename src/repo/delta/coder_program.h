@@ -6,6 +6,7 @@
 
 #include "repo/delta/coder_difference.h"
 #include "repo/delta/coder_file.h"
+#include "repo/delta/coder_packer.h"
 #include "repo/delta/format.h"
 #include "repo/delta/predict.h"
 
@@ -49,6 +50,10 @@ struct delta_program_io {
         int (*read_target)(void *arg, int64_t offset, void *p, size_t n); /* encoding */
         /* decoding: bytes are made, in order; p is NULL for zeros and for COPY */
         int (*made)(void *arg, const struct delta_run *run, const uint8_t *p);
+        /* decoding: so are those from `at` on of a file that is being packed; takes a reference if it waits
+         */
+        int (*made_packed)(void *arg, const struct delta_run *run, struct delta_packing *packing, int64_t at);
+        struct delta_packer *packer; /* decoding; outlives what made_packed() took */
         /* encoding: what is said from now on is said of this run; may be NULL */
         void (*kind)(void *arg, const struct delta_run *run);
 };

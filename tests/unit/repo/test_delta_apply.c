@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -256,6 +257,39 @@ static void test_zeros_leave_holes(void **state) {
         assert_true(st.st_blocks * 512 < (int64_t)n / 2);
 }
 
+/* As gzip members are made by zlib; deflate's streams of both files are told by their plain bytes. */
+static uint8_t *gzip_of(uint8_t *plain, size_t n, size_t *ret_n) {
+        z_stream z = {0};
+        assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+        size_t room = deflateBound(&z, n);
+        uint8_t *p = malloc(room);
+        assert_non_null(p);
+        z.next_in = plain;
+        z.avail_in = (unsigned)n;
+        z.next_out = p;
+        z.avail_out = (unsigned)room;
+        assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+        *ret_n = z.total_out;
+        deflateEnd(&z);
+        return p;
+}
+
+static void test_gzip_is_packed_again(void **state) {
+        static const size_t lengths[] = {20000, 300000, 3000000}; /* packed ahead, and not */
+        for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+                chance_state = 12 + i;
+                size_t n = lengths[i], n_old = 0, n_new = 0;
+                _cleanup_(x_freep) uint8_t *plain = malloc(n);
+                assert_non_null(plain);
+                fill_text(plain, n);
+                _cleanup_(x_freep) uint8_t *old = gzip_of(plain, n, &n_old);
+                memcpy(plain + n / 3, "a new line\n", 11);
+                _cleanup_(x_freep) uint8_t *new = gzip_of(plain, n, &n_new);
+                make_and_apply(old, n_old, new, n_new);
+                assert_true(delta_length() < 500);
+        }
+}
+
 static void test_report_says_where_bytes_go(void **state) {
         chance_state = 21;
         _cleanup_(x_freep) uint8_t *old = make_seed(400000);
@@ -480,6 +514,7 @@ int main(void) {
                 cmocka_unit_test(test_a_small_change_is_small),
                 cmocka_unit_test(test_random_bytes_cost_themselves),
                 cmocka_unit_test(test_zeros_leave_holes),
+                cmocka_unit_test(test_gzip_is_packed_again),
                 cmocka_unit_test(test_report_says_where_bytes_go),
                 cmocka_unit_test(test_killed_anywhere_goes_on),
                 cmocka_unit_test(test_canceled_and_resumed),
