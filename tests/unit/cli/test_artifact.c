@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../folder.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -20,27 +21,24 @@
 #define HEAD 2048
 
 struct place {
-        char *dir, *path;
+        char *path;
         char head[HEAD];
 };
 
 static int setup(void **state) {
         struct place *p = calloc(1, sizeof(*p));
-        p->dir = str_dup("/tmp/skerry-artifact-XXXXXX");
-        if (!mkdtemp(p->dir))
+        if (make_folder(state) < 0)
                 return -1;
-        p->path = path_join(p->dir, "it");
+        p->path = path_join(folder, "it");
         *state = p;
         return 0;
 }
 
 static int teardown(void **state) {
         struct place *p = *state;
-        int r = path_remove(p->dir, NULL);
-        free(p->dir);
         free(p->path);
         free(p);
-        return r;
+        return remove_folder(NULL);
 }
 
 static void write_head(const struct place *p, size_t len) {
@@ -73,14 +71,13 @@ static void test_images(void **state) {
 }
 
 static void test_folders(void **state) {
-        struct place *p = *state;
-        _cleanup_(x_freep) char *layout = path_join(p->dir, "oci-layout");
-        _cleanup_(x_freep) char *index = path_join(p->dir, "index.json");
-        assert_int_equal(type_of(p->dir), ARTIFACT_TREE);
+        _cleanup_(x_freep) char *layout = path_join(folder, "oci-layout");
+        _cleanup_(x_freep) char *index = path_join(folder, "index.json");
+        assert_int_equal(type_of(folder), ARTIFACT_TREE);
         assert_int_equal(file_write_atomic(layout, "{}", 2, 0644, NULL), 0);
-        assert_int_equal(type_of(p->dir), ARTIFACT_TREE);
+        assert_int_equal(type_of(folder), ARTIFACT_TREE);
         assert_int_equal(file_write_atomic(index, "{}", 2, 0644, NULL), 0);
-        assert_int_equal(type_of(p->dir), ARTIFACT_OCI);
+        assert_int_equal(type_of(folder), ARTIFACT_OCI);
 }
 
 static void test_types_that_are_asked_for(void **state) {
@@ -88,7 +85,7 @@ static void test_types_that_are_asked_for(void **state) {
         struct place *p = *state;
         enum artifact_type type = ARTIFACT_IMAGE;
         for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-                _cleanup_(x_freep) char *path = path_join(p->dir, names[i]);
+                _cleanup_(x_freep) char *path = path_join(folder, names[i]);
                 _cleanup_(err_freep) struct err *err = NULL;
                 assert_int_equal(file_write_atomic(path, "x", 1, 0644, NULL), 0);
                 assert_int_equal(artifact_guess_type(NULL, path, &type, &err), -EINVAL);
@@ -128,11 +125,11 @@ static void test_platforms(void **state) {
         write_head(p, 19); /* an ELF header that is cut off is a file like any other */
         assert_int_equal(artifact_guess_platform(NULL, ARTIFACT_FILE, p->path, platform, NULL), 0);
         assert_string_equal(platform, "any");
-        assert_int_equal(artifact_guess_platform(NULL, ARTIFACT_TREE, p->dir, platform, NULL), -EINVAL);
-        assert_int_equal(artifact_guess_platform("aarch64", ARTIFACT_TREE, p->dir, platform, NULL), -EINVAL);
-        assert_int_equal(artifact_guess_platform("linux/arm64", ARTIFACT_TREE, p->dir, platform, NULL), 0);
+        assert_int_equal(artifact_guess_platform(NULL, ARTIFACT_TREE, folder, platform, NULL), -EINVAL);
+        assert_int_equal(artifact_guess_platform("aarch64", ARTIFACT_TREE, folder, platform, NULL), -EINVAL);
+        assert_int_equal(artifact_guess_platform("linux/arm64", ARTIFACT_TREE, folder, platform, NULL), 0);
         assert_string_equal(platform, "linux/arm64/v8");
-        assert_int_equal(artifact_guess_platform(NULL, ARTIFACT_OCI, p->dir, platform, NULL), 0);
+        assert_int_equal(artifact_guess_platform(NULL, ARTIFACT_OCI, folder, platform, NULL), 0);
         assert_string_equal(platform, "");
 }
 

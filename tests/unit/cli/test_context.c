@@ -7,20 +7,20 @@
 
 #include <cmocka.h>
 
+#include "../folder.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "cli/context.h"
 
 struct place {
-        char *dir, *path;
+        char *path;
 };
 
 static int setup(void **state) {
         struct place *p = calloc(1, sizeof(*p));
-        p->dir = str_dup("/tmp/skerry-context-XXXXXX");
-        if (!mkdtemp(p->dir))
+        if (make_folder(state) < 0)
                 return -1;
-        p->path = path_join(p->dir, "new/skerry/config.yaml");
+        p->path = path_join(folder, "new/skerry/config.yaml");
         static const char *const names[] = {"SKERRY_SERVER", "SKERRY_TOKEN", "SKERRY_CONTEXT",
                                             "SKERRY_CONFIG"};
         for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -31,11 +31,9 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
         struct place *p = *state;
-        int r = path_remove(p->dir, NULL);
-        free(p->dir);
         free(p->path);
         free(p);
-        return r;
+        return remove_folder(NULL);
 }
 
 static void save_two(const char *path) {
@@ -83,7 +81,6 @@ static void test_replace_and_remove(void **state) {
 }
 
 static void test_wrong_files_are_told(void **state) {
-        struct place *p = *state;
         static const struct {
                 const char *text, *says;
         } cases[] = {
@@ -93,7 +90,7 @@ static void test_wrong_files_are_told(void **state) {
                 {"- a\n", "expected a map"},
                 {"a: [\n", "config.yaml:"},
         };
-        _cleanup_(x_freep) char *path = path_join(p->dir, "config.yaml");
+        _cleanup_(x_freep) char *path = path_join(folder, "config.yaml");
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_(err_freep) struct err *err = NULL;
                 _cleanup_(context_file_done) struct context_file f = {0};

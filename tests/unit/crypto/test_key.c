@@ -11,26 +11,11 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "../folder.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "crypto/digest.h"
 #include "crypto/key.h"
-
-static char *folder;
-
-static int make_folder(void **state) {
-        char path[] = "/tmp/skerry-test-key-XXXXXX";
-        if (!mkdtemp(path))
-                return -1;
-        folder = strdup(path);
-        return folder ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-        int r = path_remove(folder, NULL);
-        free(folder);
-        return r;
-}
 
 static void test_sign_and_verify(void **state) {
         _cleanup_(key_freep) struct key *k = NULL, *other = NULL, *public = NULL;

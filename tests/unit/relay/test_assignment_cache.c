@@ -7,26 +7,11 @@
 
 #include <cmocka.h>
 
+#include "../folder.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "codec/json.h"
 #include "relay/assignment_cache.h"
-
-static char *folder;
-
-static int make_folder(void **state) {
-        char path[] = "/tmp/skerry-test-assignments-XXXXXX";
-        if (!mkdtemp(path))
-                return -1;
-        folder = strdup(path);
-        return folder ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-        int r = path_remove(folder, NULL);
-        free(folder);
-        return r;
-}
 
 static struct assignment_cache *open_cache(void) {
         struct assignment_cache *c = NULL;

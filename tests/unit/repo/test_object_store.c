@@ -10,26 +10,11 @@
 
 #include <cmocka.h>
 
+#include "../folder.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "crypto/digest.h"
 #include "repo/object_store.h"
-
-static char *folder;
-
-static int make_folder(void **state) {
-        char path[] = "/tmp/skerry-test-objects-XXXXXX";
-        if (!mkdtemp(path))
-                return -1;
-        folder = strdup(path);
-        return folder ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-        int r = path_remove(folder, NULL);
-        free(folder);
-        return r;
-}
 
 static struct object_store *open_store(int64_t max) {
         struct object_store *s = NULL;
