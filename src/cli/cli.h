@@ -29,7 +29,7 @@ extern const struct command_spec secret_add_command, secret_check_command, secre
         secret_encrypt_command, secret_recipients_command, secret_remove_command, secret_rotate_command;
 extern const struct command_spec audit_head_command, audit_list_command, audit_verify_command,
         node_import_command, node_replace_command;
-extern const struct command_spec history_command, rollback_command;
+extern const struct command_spec diff_command, history_command, rollback_command;
 extern const struct command_spec artifact_pack_command, complete_command, context_add_command,
         context_list_command, context_remove_command, context_use_command, delta_apply_command,
         delta_chunks_command, delta_make_command, delta_show_command, describe_command, events_command,

@@ -29,6 +29,7 @@ static const struct command_spec *const commands[] = {
         &init_command,
         &validate_command,
         &plan_command,
+        &diff_command,
         &history_command,
         &rollback_command,
         &release_command,

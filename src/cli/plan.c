@@ -7,6 +7,7 @@
 #include "base/terminal.h"
 #include "cli/git_remote.h"
 #include "cli/kinds.h"
+#include "cli/plan_print.h"
 #include "cli/plan_repository.h"
 #include "cli/plan_state.h"
 #include "cli/print.h"
@@ -37,9 +38,8 @@ static const struct option_spec options[] = {
         OPTIONS_END,
 };
 
-/* Compiles and, where there are errors, says so on standard error. */
-static int compile(const char *dir, const struct plan_state *state, const struct plan_offers *offers,
-                   struct fleet_model **ret, struct err **err) {
+int plan_compile(const char *dir, const struct plan_state *state, const struct plan_offers *offers,
+                 struct fleet_model **ret, struct err **err) {
         const struct fleet_compile_options known = {.inventory = state->inventory,
                                                     .n_inventory = state->inventory ? state->n_nodes : 0,
                                                     .check_artifacts = state->api != NULL,
@@ -88,15 +88,39 @@ static int read_state(const struct settings *s, const char *dir, struct plan_sta
                 return read_server(s, dir, state, ret_unclear, err);
         if (!s->against)
                 return 0;
-        int r = compile(s->against, state, NULL, &other, err);
+        int r = plan_compile(s->against, state, NULL, &other, err);
         return r < 0 ? r : plan_state_from_model(other, state, err);
+}
+
+int plan_print(const struct plan *plan, const char *format, bool verbose) {
+        bool markdown = str_eq(format, "markdown");
+        enum output output = markdown ? OUTPUT_TABLE : output_from_text(format);
+        int code;
+        if (output == OUTPUT_JSON || output == OUTPUT_YAML) {
+                _cleanup_json_ json_t *j = plan_to_json(plan);
+                code = j ? print_json(j, output) : EXIT_FAILURE;
+        } else if (markdown) {
+                _cleanup_(buf_done) struct buf out = BUF_INIT;
+                plan_format_markdown(plan, &out);
+                code = print_buf(&out);
+        } else if (plan_is_empty(plan)) {
+                puts("No changes.");
+                code = EXIT_SUCCESS;
+        } else {
+                _cleanup_(buf_done) struct buf out = BUF_INIT;
+                (verbose ? plan_format_nodes
+                         : plan_format)(plan, terminal_has_colour(STDOUT_FILENO),
+                                        isatty(STDOUT_FILENO) == 1 ? terminal_width(STDOUT_FILENO) : 0, &out);
+                code = print_buf(&out);
+        }
+        if (code != EXIT_SUCCESS)
+                return code;
+        return plan_is_empty(plan) ? EXIT_SUCCESS : EXIT_CHANGES;
 }
 
 static int run(void *settings, char **arguments, size_t n) {
         const struct settings *s = settings;
         const char *dir = n ? arguments[0] : ".";
-        bool markdown = str_eq(s->output, "markdown");
-        enum output output = markdown ? OUTPUT_TABLE : output_from_text(s->output);
         _cleanup_(err_freep) struct err *err = NULL;
         _cleanup_(plan_state_done) struct plan_state state = {0};
         _cleanup_(fleet_model_freep) struct fleet_model *model = NULL;
@@ -119,32 +143,12 @@ static int run(void *settings, char **arguments, size_t n) {
                 repository = plan_offers_repository(offers);
                 sources.repository = &repository;
         }
-        if (compile(dir, &state, offers, &model, &err) < 0 ||
+        if (plan_compile(dir, &state, offers, &model, &err) < 0 ||
             plan_make_with(model, state.before, state.n_before, state.nodes, state.n_nodes, &sources, &plan,
                            &err) < 0)
                 return cli_fail(err);
 
-        int code;
-        if (output == OUTPUT_JSON || output == OUTPUT_YAML) {
-                _cleanup_json_ json_t *j = plan_to_json(plan);
-                code = j ? print_json(j, output) : EXIT_FAILURE;
-        } else if (markdown) {
-                _cleanup_(buf_done) struct buf out = BUF_INIT;
-                plan_format_markdown(plan, &out);
-                code = print_buf(&out);
-        } else if (plan_is_empty(plan)) {
-                puts("No changes.");
-                code = EXIT_SUCCESS;
-        } else {
-                _cleanup_(buf_done) struct buf out = BUF_INIT;
-                (s->verbose ? plan_format_nodes : plan_format)(
-                        plan, terminal_has_colour(STDOUT_FILENO),
-                        isatty(STDOUT_FILENO) == 1 ? terminal_width(STDOUT_FILENO) : 0, &out);
-                code = print_buf(&out);
-        }
-        if (code != EXIT_SUCCESS)
-                return code;
-        return plan_is_empty(plan) ? EXIT_SUCCESS : EXIT_CHANGES;
+        return plan_print(plan, s->output, s->verbose);
 }
 
 const struct command_spec plan_command = {

@@ -30,7 +30,8 @@ static const char *keep(struct plan_state *s, const char *text) {
 
 /* ---- the server's */
 
-static int read_revision(struct api *a, const char *digest, struct revision **ret, struct err **err) {
+int plan_state_read_revision(struct api *a, const char *digest, struct revision **ret, char **ret_fleet,
+                             struct err **err) {
         _cleanup_(buf_done) struct buf path = BUF_INIT, canonical = BUF_INIT;
         _cleanup_json_ json_t *answer = NULL;
         buf_puts(&path, "/revisions/");
@@ -48,6 +49,10 @@ static int read_revision(struct api *a, const char *digest, struct revision **re
                 r = revision_decode(buf_str(&canonical), canonical.len, ret, err);
         if (r < 0)
                 (void)err_wrap(err, "read revision %s", digest);
+        else if (ret_fleet && !(*ret_fleet = str_dup(field_text(answer, "status.fleet")))) {
+                *ret = revision_free(*ret);
+                r = no_memory(err);
+        }
         return r;
 }
 
@@ -72,7 +77,7 @@ static int read_fleets(struct api *a, const char *source, struct plan_state *s, 
                 if (!b->fleet)
                         return no_memory(err);
                 if (*digest) {
-                        r = read_revision(a, digest, &s->revisions[s->n_revisions], err);
+                        r = plan_state_read_revision(a, digest, &s->revisions[s->n_revisions], NULL, err);
                         if (r < 0)
                                 return r;
                         b->revision = s->revisions[s->n_revisions++];

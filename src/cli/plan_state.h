@@ -27,5 +27,10 @@ int plan_state_from_server(struct api *a, const char *source, struct plan_state 
 int plan_state_from_model(struct fleet_model *model, struct plan_state *ret, struct err **err);
 void plan_state_done(struct plan_state *s);
 
+/* One revision of the server's, and the fleet that it is of (malloc'ed). digest: or the first 8 or more
+ * digits. */
+int plan_state_read_revision(struct api *a, const char *digest, struct revision **ret, char **ret_fleet,
+                             struct err **err);
+
 /* The bytes of a file as it is now (struct plan_contents.read). arg: the plan_state. */
 int plan_state_read_object(void *arg, const char *sha256, char **ret_data, size_t *ret_len);

@@ -74,8 +74,8 @@ def test_a_plan_for_a_pull_request(lab, fleet_repository):
     lab.add_source(fleet_repository)
     lab.cli("notify", "fleet", "--wait")
     assert lab.source()["status"]["compiledCommit"] == commit
-    lab.add_agent("node-1", labels={"fleet": "edge"})
-    lab.wait_rollout(commit)
+    agent = lab.add_agent("node-1", labels={"fleet": "edge"})
+    lab.wait("one", lambda: fleets.runs(agent, "one"))
     result = lab.cli("plan", fleet_repository.tree, "--server", "-o", "markdown", check=False)
     assert result.returncode == 0 and "No changes." in result.stdout
     fleets.write(fleet_repository, text="`two` <b>|")
@@ -87,3 +87,38 @@ def test_a_plan_for_a_pull_request(lab, fleet_repository):
     assert "<b>" not in before and after.rstrip().endswith("</details>")
     assert any(line.startswith("+") for line in after.splitlines())
     assert json.loads(lab.cli("plan", fleet_repository.tree, "--server", "-o", "json", check=False).stdout)["changes"]
+
+
+def test_what_lies_between_two_commits_and_two_revisions(lab, fleet_repository, tmp_path):
+    lab.add_source(fleet_repository)
+    first = fleets.push(lab, fleet_repository, "One", text="one")
+    lab.wait("one", lambda: lab.source()["status"]["compiledCommit"] == first)
+    second = fleets.push(lab, fleet_repository, "Two", text="two")
+    lab.wait("two", lambda: lab.source()["status"]["compiledCommit"] == second)
+
+    def diff(*arguments):
+        return lab.cli("diff", *arguments, check=False)
+
+    clone = ("-C", fleet_repository.tree)
+    result = diff(first, "HEAD", *clone)
+    assert result.returncode == 2 and "~ fleet edge" in result.stdout and "~ variable text: one -> two" in result.stdout
+    assert "app web" in result.stdout
+    document = json.loads(diff(first, second, "-o", "json", *clone).stdout)
+    assert document["changes"] and document["fleets"][0]["name"] == "edge"
+    assert diff(second, "main", *clone).returncode == 0
+    assert diff(first, f"{fleet_repository.tree}/", *clone).returncode == 2
+    assert diff("HEAD", "HEAD", "--path", "edge", *clone).returncode == 0
+    for wrong, says in ((("nosuch", "HEAD"), "no commit"), (("--", "--output=x", "HEAD"), "no commit"),
+                        (("HEAD", "HEAD", "--path", "nowhere"), "no folder nowhere")):
+        result = diff(*clone, *wrong)
+        assert result.returncode == 1 and says in result.stderr, result.stderr
+    fleet_repository.replace("edge/fleet.yaml", "selector:", "selektor:")
+    broken = fleet_repository.commit("Misspelled", push=False)
+    result = diff("HEAD~1", broken, *clone)
+    assert result.returncode == 1 and "fleet.yaml:5:3" in result.stderr
+
+    revisions = {r["status"]["commit"]: r["metadata"]["name"] for r in lab.cli_json("get", "revisions")["items"]}
+    result = diff("--revisions", revisions[first], revisions[second][:12])
+    assert result.returncode == 2 and "~ variable text: one -> two" in result.stdout, result.stdout + result.stderr
+    assert diff("--revisions", revisions[first], revisions[first]).returncode == 0
+    assert diff("--revisions", revisions[first], "0" * 64).returncode == 1
