@@ -24,6 +24,7 @@ struct run_settings {
         char *credentials, *repository, *trust, **repository_mirrors;
         int64_t certificate_ttl, renew_grace, heartbeat;
         bool require_reason;
+        char *notify;
 };
 
 static const struct option_spec options[] = {
@@ -51,6 +52,8 @@ static const struct option_spec options[] = {
          "server,release-key"},
         {"repository-mirror", 0, OPTION_STRINGS, offsetof(struct run_settings, repository_mirrors), "URL",
          NULL, "Where nodes may fetch the repository, too; may be given again"},
+        {"notify", 0, OPTION_STRING, offsetof(struct run_settings, notify), "FILE", NULL,
+         "Who is told of what goes wrong: webhooks, Slack, Alertmanager", "file"},
         {"require-reason", 0, OPTION_BOOL, offsetof(struct run_settings, require_reason), NULL, NULL,
          "Refuse what people do without saying why; the audit log keeps it"},
         {"log-level", 0, OPTION_CHOICE, offsetof(struct run_settings, log_level), "LEVEL", "info",
@@ -127,6 +130,7 @@ static int settings_take(struct server *s, const struct run_settings *from, stru
         to->certificate_ttl = from->certificate_ttl;
         to->renew_grace = from->renew_grace;
         to->heartbeat = from->heartbeat;
+        replace_text(&to->notify, from->notify);
         to->require_reason = from->require_reason;
         return settings_lock(to, err);
 }

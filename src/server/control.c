@@ -16,6 +16,7 @@
 #include "server/inventory.h"
 #include "server/memory.h"
 #include "server/migrations.h"
+#include "server/notify.h"
 #include "server/relays.h"
 #include "server/repository.h"
 #include "server/retention.h"
@@ -64,7 +65,7 @@ static int control_load(struct control *c, struct err **err) {
         static int (*const open[])(struct control *, struct err **) = {
                 audit_open,     tokens_open,     inventory_open, relays_open,         assignments_open,
                 revisions_open, repository_open, director_open,  catalog_reader_open, delta_worker_open,
-                fleets_open,    rollouts_open,   sources_open,
+                fleets_open,    notify_open,     rollouts_open,  sources_open,
         };
         for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(open); i++)
                 r = open[i](c, err);
@@ -109,6 +110,7 @@ void control_close(struct control *c) {
                 assignments_stop(c);
         if (c->rollouts)
                 rollouts_stop(c);
+        notify_stop(c);
         if (c->events)
                 events_stop(c->events);
         c->heartbeat = loop_timer_free(c->heartbeat);
@@ -133,6 +135,7 @@ struct control *control_free(struct control *c) {
         inventory_free(c->inventory);
         relays_free(c->relays);
         tokens_free(c->tokens);
+        notify_free(c->notify);
         audit_free(c->audit);
         events_free(c->events);
         repository_free(c->repository);

@@ -26,6 +26,7 @@ struct edge;
 struct fleets;
 struct http_server;
 struct inventory;
+struct notify;
 struct object_store;
 struct relays;
 struct repository;
@@ -43,6 +44,7 @@ struct control {
         struct turns *turns;
         struct events *events;
         struct audit *audit;
+        struct notify *notify; /* NULL: nobody is told */
         struct authority *authority;
         struct tokens *tokens;
         struct inventory *inventory;

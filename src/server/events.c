@@ -39,6 +39,8 @@ struct events {
         int64_t newest, durable;
         struct list streams;
         struct loop_timer *ping;
+        void (*watcher)(void *arg, const struct event *event, msec_t now);
+        void *watcher_arg;
 };
 
 static struct record *record_free(struct record *r) {
@@ -288,6 +290,11 @@ bool event_allowance_take(struct event_allowance *a, msec_t now, unsigned *ret_u
         return true;
 }
 
+void events_watch(struct events *e, void (*fn)(void *arg, const struct event *event, msec_t now), void *arg) {
+        e->watcher = fn;
+        e->watcher_arg = arg;
+}
+
 void events_add(struct events *e, const struct event *event) {
         msec_t now = clock_wall_ms(e->clock);
         int64_t seq = ++e->newest;
@@ -312,6 +319,8 @@ void events_add(struct events *e, const struct event *event) {
         if (seq % EVENTS_PRUNE_EVERY == 0)
                 turns_write(e->turns, "DELETE FROM events WHERE seq <= $1", "i", seq - EVENTS_KEPT);
         turns_after(e->turns, event_durable, e);
+        if (e->watcher)
+                e->watcher(e->watcher_arg, event, now);
         /* Rollouts and sources speak for themselves. */
         if (event->node || (!event->rollout && !event->source))
                 log_debug(event->message, "event", event->type, "node", event->node, "rollout",

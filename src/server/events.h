@@ -31,6 +31,9 @@ struct event_allowance {
 /* false: not now. ret_unsaid: how many were refused before this one. */
 bool event_allowance_take(struct event_allowance *a, msec_t now, unsigned *ret_unsaid);
 
+/* Called with each event, within the turn that adds it, with its time; one at most. */
+void events_watch(struct events *e, void (*fn)(void *arg, const struct event *event, msec_t now), void *arg);
+
 /* Adds one to this turn. */
 void events_add(struct events *e, const struct event *event);
 

@@ -24,6 +24,7 @@ void settings_done(struct settings *s) {
         free(s->api_listen);
         free(s->edge_listen);
         free(s->credentials);
+        free(s->notify);
         free(s->repository);
         free(s->repository_trust);
         strv_free(s->repository_mirrors);

@@ -25,6 +25,7 @@ struct settings {
         char *repository;          /* of artifacts: a folder or a URL; NULL: none */
         char *repository_trust;    /* "server" or "release-key" */
         char **repository_mirrors; /* where nodes may fetch from, besides; NULL: nowhere */
+        char *notify;              /* file that says who is told of what; NULL: nobody */
         bool require_reason;       /* acts of people must say why */
         msec_t certificate_ttl, renew_grace, heartbeat;
         int lock_fd;
