@@ -109,7 +109,7 @@ const char *delta_elf_name(const struct delta_elf *e, unsigned section) {
         return at < e->names_length ? e->names + at : "";
 }
 
-int delta_elf_section_at(const struct delta_elf *e, uint64_t offset) {
+unsigned delta_elf_sections_to(const struct delta_elf *e, uint64_t offset) {
         unsigned low = 0, high = e->n_by_offset;
         while (low < high) {
                 unsigned middle = low + (high - low) / 2;
@@ -118,10 +118,15 @@ int delta_elf_section_at(const struct delta_elf *e, uint64_t offset) {
                 else
                         high = middle;
         }
-        if (low == 0)
+        return low;
+}
+
+int delta_elf_section_at(const struct delta_elf *e, uint64_t offset) {
+        unsigned n = delta_elf_sections_to(e, offset);
+        if (n == 0)
                 return -1;
-        const struct delta_elf_section *s = &e->sections[e->by_offset[low - 1]];
-        return offset - s->offset < s->size ? (int)e->by_offset[low - 1] : -1;
+        const struct delta_elf_section *s = &e->sections[e->by_offset[n - 1]];
+        return offset - s->offset < s->size ? (int)e->by_offset[n - 1] : -1;
 }
 
 /* ---- Two versions */
@@ -481,7 +486,7 @@ int delta_elf_frame_decode(const struct delta_file *old_file, int64_t new_length
         return 0;
 }
 
-int delta_elf_frame_place_at(const struct delta_elf_frame *f, uint64_t new_offset) {
+unsigned delta_elf_frame_places_to(const struct delta_elf_frame *f, uint64_t new_offset) {
         unsigned low = 0, high = f->n_by_offset;
         while (low < high) {
                 unsigned middle = low + (high - low) / 2;
@@ -490,10 +495,15 @@ int delta_elf_frame_place_at(const struct delta_elf_frame *f, uint64_t new_offse
                 else
                         high = middle;
         }
-        if (low == 0)
+        return low;
+}
+
+int delta_elf_frame_place_at(const struct delta_elf_frame *f, uint64_t new_offset) {
+        unsigned n = delta_elf_frame_places_to(f, new_offset);
+        if (n == 0)
                 return -1;
-        const struct delta_elf_place *p = &f->places[f->by_offset[low - 1]];
-        return new_offset - p->offset < p->size ? (int)f->by_offset[low - 1] : -1;
+        const struct delta_elf_place *p = &f->places[f->by_offset[n - 1]];
+        return new_offset - p->offset < p->size ? (int)f->by_offset[n - 1] : -1;
 }
 
 /* ---- Projections */

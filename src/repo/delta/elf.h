@@ -45,6 +45,8 @@ struct delta_elf {
 int delta_elf_parse(const struct delta_file *f, struct delta_elf *ret);
 void delta_elf_done(struct delta_elf *e);
 const char *delta_elf_name(const struct delta_elf *e, unsigned section); /* "" for one that has none */
+/* How many of by_offset begin at or before a file offset. */
+unsigned delta_elf_sections_to(const struct delta_elf *e, uint64_t offset);
 /* The section that holds a file offset, or -1. */
 int delta_elf_section_at(const struct delta_elf *e, uint64_t offset);
 static inline bool delta_elf_has_bytes(const struct delta_elf_section *s) {
@@ -89,6 +91,8 @@ void delta_elf_frame_done(struct delta_elf_frame *f);
 void delta_elf_frame_set_map(struct delta_elf_frame *f, const struct delta_map *map);
 /* Makes many projections through a map that stays as it is faster; -ENOMEM. */
 int delta_elf_frame_index_map(struct delta_elf_frame *f);
+/* The same of new offsets. */
+unsigned delta_elf_frame_places_to(const struct delta_elf_frame *f, uint64_t new_offset);
 int delta_elf_frame_place_at(const struct delta_elf_frame *f, uint64_t new_offset); /* or -1 */
 
 /* Projections: where what stood at an offset of an old section stands in the new one. What was matched with

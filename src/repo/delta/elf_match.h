@@ -51,6 +51,21 @@ uint64_t delta_elf_hash(const void *p, size_t n, uint64_t seed);
  * in an old section is told by where it went. */
 uint64_t delta_elf_rela_identity(struct delta_elf_matcher *m, const struct delta_elf_version *v,
                                  unsigned section, const uint8_t *rela);
+static inline const uint8_t *delta_elf_bytes_of(const struct delta_elf_version *v, unsigned section) {
+        return v->data + v->elf.sections[section].offset;
+}
+/* Tokens of a section: a string each, a symbol each (told by its name). */
+int delta_elf_string_tokens(const struct delta_elf_version *v, unsigned section,
+                            struct delta_elf_tokens *ret);
+int delta_elf_symbol_tokens(const struct delta_elf_version *v, unsigned section,
+                            struct delta_elf_tokens *ret);
+/* A copy of a section's bytes with what its relocations mean written over their places: equal where the
+ * meaning is. NULL: no memory. */
+uint8_t *delta_elf_meaning_of(struct delta_elf_matcher *m, const struct delta_elf_version *v,
+                              unsigned section);
+/* Records of one size; those whose beginning may be anything are told by what follows `skip` bytes of it. */
+int delta_elf_record_tokens(const uint8_t *data, uint64_t size, unsigned record, unsigned skip,
+                            struct delta_elf_tokens *ret);
 /* Code as one token an instruction. */
 int delta_elf_code_tokens(struct delta_elf_matcher *m, const struct delta_elf_version *v, unsigned section,
                           struct delta_elf_tokens *ret);

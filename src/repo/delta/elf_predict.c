@@ -35,16 +35,9 @@ static struct region old_region(const struct delta_elf_frame *f, uint64_t at) {
         struct region region = table_region(at, e->segments, e->n_segments, e->headers, e->n);
         if (region.index != REGION_NONE)
                 return region;
-        unsigned low = 0, high = e->n_by_offset;
-        while (low < high) {
-                unsigned middle = low + (high - low) / 2;
-                if (e->sections[e->by_offset[middle]].offset <= at)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        if (low < e->n_by_offset)
-                region.stop = MIN(region.stop, e->sections[e->by_offset[low]].offset);
+        unsigned next = delta_elf_sections_to(e, at);
+        if (next < e->n_by_offset)
+                region.stop = MIN(region.stop, e->sections[e->by_offset[next]].offset);
         int s = delta_elf_section_at(e, at);
         if (s >= 0) {
                 region.index = s;
@@ -59,16 +52,9 @@ static struct region new_region(const struct delta_elf_frame *f, uint64_t at) {
         struct region region = table_region(at, f->old.segments, f->old.n_segments, f->new_headers, f->n_new);
         if (region.index != REGION_NONE)
                 return region;
-        unsigned low = 0, high = f->n_by_offset;
-        while (low < high) {
-                unsigned middle = low + (high - low) / 2;
-                if (f->places[f->by_offset[middle]].offset <= at)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        if (low < f->n_by_offset)
-                region.stop = MIN(region.stop, f->places[f->by_offset[low]].offset);
+        unsigned next = delta_elf_frame_places_to(f, at);
+        if (next < f->n_by_offset)
+                region.stop = MIN(region.stop, f->places[f->by_offset[next]].offset);
         int s = delta_elf_frame_place_at(f, at);
         if (s >= 0) {
                 region.index = s;
