@@ -215,7 +215,7 @@ static int add_secrets(const struct driver_host *host, const struct app_spec *sp
                         l->n_open = ++n;
                 }
         char *at = l->hidden ? secret_data(l->hidden) : NULL;
-        for (size_t i = 0; i < n_hidden; i++, at += strlen(at) + 1)
+        for (size_t i = 0; at && i < n_hidden; i++, at += strlen(at) + 1)
                 l->environment[n++] = at;
         return 0;
 }

@@ -269,7 +269,9 @@ static int put_all(struct secrets_part *p, unsigned *ret_changed, struct err **e
         if (r == 0)
                 r = remove_unwanted(credentials, spec, SECRET_CREDENTIAL, err);
         free(TAKE_PTR(credentials));
-        return r < 0 ? r : make_folder(base, CREDENTIALS, 0500, &user, &credentials, err);
+        if (r == 0)
+                r = make_folder(base, CREDENTIALS, 0500, &user, &credentials, err);
+        return r;
 }
 
 /* ---- operations */
