@@ -15,7 +15,8 @@ struct node {
         struct fixture *f;
         struct reconcile *r;
         int64_t version;
-        bool waits; /* assignments give no leave to apply */
+        bool waits;           /* assignments give no leave to apply */
+        const char *schedule; /* JSON with ' for ", or NULL */
         enum node_state waited_for;
         const char *revision; /* with it */
 };
@@ -59,6 +60,14 @@ static struct assignment *assignment_of(struct node *n, const struct source *s) 
         struct assignment *a;
         if (n->waits)
                 json_object_set_new(json_object_get(j, "signed"), "apply", json_string("Wait"));
+        if (n->schedule) {
+                _cleanup_(x_freep) char *text = str_dup(n->schedule);
+                json_t *schedule = NULL;
+                for (char *p = text; *p; p++)
+                        *p = *p == '\'' ? '"' : *p;
+                assert_int_equal(json_decode(text, strlen(text), &schedule, NULL), 0);
+                json_object_set_new(json_object_get(j, "signed"), "schedule", schedule);
+        }
         assert_int_equal(assignment_parse(j, &a, NULL), 0);
         return a;
 }
@@ -478,6 +487,40 @@ static void without_leave_it_is_staged(void **state) {
         wait_for(n, NODE_HEALTHY, s->revision);
 }
 
+#define FROZEN "'freezes':[{'from':'1970-01-01','to':'9999-12-31','reason':'for ever'}]"
+#define NEVER "[{'cron':'0 0 31 2 *','durationMs':3600000}]"
+
+/* The node keeps its windows by itself: nobody is asked. */
+static void out_of_its_window_nothing_is_applied(void **state) {
+        struct node *n = *state;
+        const char *one = assign(n, list(service("a", "1", WELL, ""), NULL, NULL));
+        wait_for(n, NODE_HEALTHY, one);
+        pid_t a = pid_of(n, "a");
+        n->schedule = "{'timeZone':'UTC'," FROZEN "}";
+        const char *apps = list(service("a", "2", WELL, ""), NULL, NULL);
+        assign(n, apps);
+        struct node_report report = wait_for(n, NODE_WAITING_WINDOW, one);
+        assert_string_equal(report.message, "waits: frozen (for ever), goes on 9999-12-31T23:59:59.999Z");
+        assert_int_equal(pid_of(n, "a"), a);
+        n->schedule = "{'timeZone':'Europe/Atlantis'}";
+        assign(n, apps);
+        report = wait_for(n, NODE_WAITING_WINDOW, one);
+        assert_non_null(strstr(report.message, "time zone Europe/Atlantis is not known here"));
+        assert_int_equal(pid_of(n, "a"), a);
+        n->schedule =
+                "{'timeZone':'node','windows':[{'from':'00:00','to':'24:00','weekdays':[0,1,2,3,4,5,6]}]}";
+        const char *two = assign(n, apps);
+        wait_for(n, NODE_HEALTHY, two);
+        assert_false(lives(a));
+        n->schedule = "{'timeZone':'UTC','downloads':" NEVER "}";
+        assign(n, list(service("a", "3", WELL, ""), NULL, NULL));
+        report = wait_for(n, NODE_WAITING_WINDOW, two);
+        assert_string_equal(report.message, "waits for its download window, which does not open");
+        assert_false(reconcile_is_fetching(n->r));
+        n->schedule = NULL;
+        wait_for(n, NODE_HEALTHY, assign(n, list(service("a", "3", WELL, ""), NULL, NULL)));
+}
+
 static void no_fleet_keeps_everything(void **state) {
         struct node *n = *state;
         const char *one = assign(n, list(service("a", "1", WELL, ""), NULL, NULL));
@@ -570,6 +613,7 @@ int main(void) {
                 T(a_target_that_stops_the_agent_is_given_up),
                 T(a_newer_assignment_takes_over_halfway),
                 T(without_leave_it_is_staged),
+                T(out_of_its_window_nothing_is_applied),
                 T(no_fleet_keeps_everything),
                 T(a_missing_object_is_waited_for),
                 T(an_unreadable_revision_changes_nothing),
