@@ -107,7 +107,7 @@ static int encrypt_file(const struct settings *s, const char *path, struct err *
         int r = gather(s, &recipients, err);
         if (r == 0)
                 r = file_read(path, SOPS_FILE_MAX, &text, &len, err);
-        if (r < 0)
+        if (r != 0)
                 return r;
         secret_time(now);
         const struct sops_encryption e = {.recipients = (const char *const *)recipients,
@@ -264,7 +264,7 @@ static int edit_in(const char *folder, const char *path, const struct sops *file
                 r = run_editor(copy, err);
         if (r == 0)
                 r = file_read(copy, SOPS_FILE_MAX, &text, &len, err);
-        if (r < 0)
+        if (r != 0)
                 return r;
         if (len == plain.len && memcmp(text, buf_str(&plain), len) == 0)
                 printf("%s: not changed\n", path);
