@@ -20,7 +20,7 @@ static void fill_limits(struct http_limits *l) {
                 .streams = 100,
                 .connections = 20000,
                 .connections_per_address = 1000,
-                .connections_per_peer = 16,
+                .connections_per_peer = 64,
                 .handshake_ms = 10 * 1000,
                 .header_ms = 10 * 1000,
                 .body_ms = 30 * 1000,

@@ -25,7 +25,7 @@ struct http_limits {                      /* 0: the default */
         uint32_t streams;                 /* 100 open exchanges on an HTTP/2 connection */
         uint32_t connections;             /* 20,000 on this server; more are closed at accept */
         uint32_t connections_per_address; /* 1,000; loopback is not counted */
-        uint32_t connections_per_peer;    /* 16 of one certificate's name; the oldest then gives way */
+        uint32_t connections_per_peer;    /* 64 of one certificate's name; the oldest then gives way */
         msec_t handshake_ms;              /* 10 s for TLS */
         msec_t header_ms;                 /* 10 s from first byte to whole header */
         msec_t body_ms;                   /* 30 s without a byte of an expected body */

@@ -557,14 +557,14 @@ def test_one_name_holds_so_many_connections_and_no_more(lab, where):
         oldest.settimeout(60)
         oldest.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         held = []
-        for _ in range(18):
+        for _ in range(66):
             held.append(one.context().wrap_socket(socket.create_connection(("127.0.0.1", port))))
             assert talk(held[-1]) == 200
         heard = b""
         while part := oldest.recv(65536):
             heard += part
         assert b"newer connections of this name took its place" in heard
-        assert [talk(tls) for tls in held] == [None] * 2 + [200] * 16
+        assert [talk(tls) for tls in held] == [None] * 2 + [200] * 64
         for tls in held:
             tls.close()
     assert talk(bystander) == 200, "others are not touched"
