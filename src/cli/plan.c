@@ -49,11 +49,13 @@ int plan_compile(const char *dir, const struct plan_state *state, const struct p
         if (r < 0)
                 return r;
         size_t errors = diagnostics_errors(m->diagnostics);
-        if (errors > 0) {
+        if (diagnostics_len(m->diagnostics) > 0) {
                 _cleanup_(buf_done) struct buf out = BUF_INIT;
                 const struct diagnostics_look look = diagnostics_look_of(STDERR_FILENO, dir);
                 repository_put_diagnostics(&out, m->diagnostics, &look);
                 fputs(buf_str(&out), stderr);
+        }
+        if (errors > 0) {
                 fleet_model_free(m);
                 return err_set(err, EINVAL, "%s has %zu error%s: there is nothing to plan until it is valid",
                                dir, errors, errors == 1 ? "" : "s");

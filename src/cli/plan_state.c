@@ -144,7 +144,10 @@ static int read_node(struct plan_state *s, const json_t *o, struct plan_node *n,
                 if (r < 0 || !(n->fingerprint = arena_strdup(s->arena, fingerprint)))
                         return no_memory(err);
         }
-        *known = (struct fleet_node){.name = n->name, .labels = n->labels, .variables = n->variables};
+        *known = (struct fleet_node){.name = n->name,
+                                     .labels = n->labels,
+                                     .variables = n->variables,
+                                     .recipient = keep(s, field_text(o, "status.facts.recipient"))};
         return 0;
 }
 

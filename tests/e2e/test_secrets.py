@@ -239,6 +239,7 @@ def test_only_recipients_read_a_secret(lab, memory):
                second.state, second.sysroot]
     assert holders(value, *outside) == []
     shown = lab.cli("plan", "--server", repository.tree, check=False)
+    assert "that cannot read" in shown.stderr and "shop-2" in shown.stderr
     for text in (shown.stdout + shown.stderr, str(lab.nodes()), str(lab.fleet("shop")), str(lab.rollouts()),
                  lab.cli("events", check=False).stdout, (first.state / "status.json").read_text()):
         assert value not in text
@@ -309,6 +310,38 @@ def test_killed_while_applying_it_leaves_no_plain_text_on_disk(lab, memory):
     assert holders("tide-", agent.state, lab.state, lab.folder / "logs") == []
     lab.wait("nothing older to be left in memory",
              lambda: {path.read_text() for path in memory.rglob("*") if path.is_file()} == {"tide-6"})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user needs an agent that runs as root")
+def test_a_credential_is_for_the_apps_user_alone(lab, memory):
+    repository = lab.repository()
+    agent = lab.add_agent("shop-1", {"fleet": "shop"}, options=["--secrets-folder", memory / "one"])
+    lab.wait_connected()
+    encrypt(lab, repository, "eleven-byte", [recipient(lab, "shop-1")])
+    fleet(repository, "one")
+    repository.write("shop/till.yaml", """\
+apiVersion: skerry/v1alpha1
+kind: App
+metadata: {name: till}
+spec:
+  driver: process
+  user: "65534"
+  command: [/bin/sh, -c, "echo as $(id -u): $(wc -c < $CREDENTIALS_DIRECTORY/key) $${#TOKEN}; exec sleep 100000"]
+  secrets:
+    - {secret: shop.enc.yaml#db/token, environment: TOKEN}
+    - {secret: shop.enc.yaml#db/token, credential: key}
+""")
+    lab.add_source(repository)
+    push(lab, repository, "a secret for nobody")
+    log = agent.state / "logs/till.log"
+    lab.wait("the process to read it", lambda: log.exists() and "as 65534: 11 11" in log.read_text(), 120)
+    key = next(memory.rglob("credentials/key"))
+    assert (key.stat().st_uid, key.stat().st_mode & 0o777) == (65534, 0o400)
+    assert (key.parent.stat().st_uid, key.parent.stat().st_mode & 0o777) == (65534, 0o500)
+    # Taken out of the fleet it leaves nothing behind.
+    repository.replace("shop/fleet.yaml", "apps: [till]", "files: [{path: /etc/note, content: closed}]")
+    push(lab, repository, "no app")
+    lab.wait("the plain text to go", lambda: [p for p in memory.rglob("*") if p.is_file()] == [], 120)
 
 
 def process_of(agent):
