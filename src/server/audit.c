@@ -51,14 +51,20 @@ const struct audit_head *audit_newest(const struct control *c) {
 
 /* ---- what tools noted */
 
+/* From a command line: it need not be UTF-8. */
+static void put_given(json_t *j, const char *key, const char *text) {
+        json_t *value = text ? json_string(text) : NULL;
+        json_put(j, key, value ? value : json_text(text ? "(no text)" : NULL));
+}
+
 void audit_note(struct db_batch *batch, const struct audit_act *act, msec_t now) {
         char id[27];
         json_t *j = json_object_new();
-        json_put(j, "actor", json_text(act->actor));
-        json_put(j, "act", json_text(act->act));
-        json_put(j, "kind", json_text(act->kind));
-        json_put(j, "name", json_text(act->name));
-        json_put(j, "reason", json_text(act->reason));
+        put_given(j, "actor", act->actor);
+        put_given(j, "act", act->act);
+        put_given(j, "kind", act->kind);
+        put_given(j, "name", act->name);
+        put_given(j, "reason", act->reason);
         if (act->detail)
                 json_put(j, "detail", json_incref((json_t *)act->detail));
         _cleanup_(x_freep) char *text = must(json_encode_compact(j));

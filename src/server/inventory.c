@@ -303,10 +303,11 @@ struct node *inventory_enrol(struct control *c, const char *name, const char *ma
         if (replaced) /* the machine before */
                 drop_later(c, name);
         if (other && other != n && !other->revoked_at) {
+                char id[MACHINE_ID_SHORT];
                 _cleanup_(x_freep) char *why =
-                        must(str_format("its machine (id %.12s...) is node %s, too: a disk was copied, or it "
+                        must(str_format("its machine (id %s...) is node %s, too: a disk was copied, or it "
                                         "enrolled twice",
-                                        machine_id, other->name));
+                                        machine_id_short(machine_id, id), other->name));
                 inventory_alarm(c, n, why);
         }
         fleets_settle_node(c, n);
@@ -392,7 +393,6 @@ void inventory_alarm(struct control *c, struct node *n, const char *why) {
         replace_text(&n->duplicate, why);
         _cleanup_(x_freep) char *message = must(str_format("%s is not alone: %s", n->name, why));
         node_event(c, n, "NodeDuplicate", message, NULL);
-        log_warning("a node seems to be there twice", "node", n->name, "why", why, NULL);
 }
 
 /* One identity on two machines: the state folder was copied. Either the machine's id tells, or, where the
@@ -401,10 +401,11 @@ static void watch_machine(struct control *c, struct node *n, const json_t *statu
         char machine[129];
         facts_machine_id(json_object_get(status, "facts"), machine);
         if (machine[0] && n->machine_id && *n->machine_id && !str_eq(machine, n->machine_id)) {
+                char here[MACHINE_ID_SHORT], there[MACHINE_ID_SHORT];
                 _cleanup_(x_freep) char *why = must(
-                        str_format("its key is used on machine %.12s..., and it enrolled on %.12s...: revoke "
+                        str_format("its key is used on machine %s..., and it enrolled on %s...: revoke "
                                    "it, and enrol both anew",
-                                   machine, n->machine_id));
+                                   machine_id_short(machine, here), machine_id_short(n->machine_id, there)));
                 inventory_alarm(c, n, why);
         }
         if (!boot || !*boot || str_eq(boot, n->report.boot_id))

@@ -60,6 +60,10 @@ struct pairs *facts_pairs(const char *facts, const char *platform) {
         json_t *j = NULL;
         if (facts)
                 (void)json_decode(facts, strlen(facts), &j, NULL);
+        if (!json_is_object(j)) {
+                json_decref(j);
+                j = NULL;
+        }
         /* Agents that do not tell it yet say it with their platform. */
         if (!json_object_get(j, "arch") && platform && strchr(platform, '/')) {
                 if (!j)
@@ -82,4 +86,14 @@ void facts_machine_id(const json_t *facts, char out[129]) {
         out[0] = '\0';
         if (id && strlen(id) <= 128)
                 memcpy(out, id, strlen(id) + 1);
+}
+
+const char *machine_id_short(const char *id, char out[MACHINE_ID_SHORT]) {
+        size_t n = 0;
+        for (; id && id[n] && n < MACHINE_ID_SHORT - 1; n++) {
+                unsigned char c = (unsigned char)id[n];
+                out[n] = (char)(c > ' ' && c < 127 ? c : '?');
+        }
+        out[n] = '\0';
+        return out;
 }

@@ -8,5 +8,8 @@
  * of a report; what is absent, of another type or no label's value is left out. facts may be NULL. Never
  * NULL. */
 struct pairs *facts_pairs(const char *facts, const char *platform) _must_use_;
+#define MACHINE_ID_SHORT 13
+/* Its beginning, for people; a machine may call itself anything, so what is not ASCII is shown as '?'. */
+const char *machine_id_short(const char *id, char out[MACHINE_ID_SHORT]);
 /* The machine's id in the facts; "" where there is none. */
 void facts_machine_id(const json_t *facts, char out[129]);

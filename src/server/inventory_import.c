@@ -75,7 +75,10 @@ int inventory_import(struct control *c, const json_t *items, bool dry_run, size_
                         continue;
                 json_t *e = json_object_new();
                 json_put(e, "index", json_number((int64_t)i));
-                json_put(e, "message", json_text(err_message(err)));
+                /* What was cut within a character is no text any more. */
+                json_t *message = json_string(err_message(err));
+                json_put(e, "message",
+                         message ? message : json_text("a field is far too long, and no name or label"));
                 json_add(errors, e);
         }
         bool wrong = json_array_size(errors) > 0;

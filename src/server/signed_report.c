@@ -112,10 +112,11 @@ static void watch_stale(struct control *c, struct node *n, const json_t *report)
             n->duplicate || position < 0 || !n->keys[position] || !sig ||
             verify(n->keys[position], status, sig, NULL) < 0)
                 return;
-        _cleanup_(x_freep) char *why = must(
-                str_format("its key is used on machine %.12s..., and it enrolled on %.12s...: revoke it, and "
-                           "enrol both anew",
-                           machine, n->machine_id));
+        char here[MACHINE_ID_SHORT], there[MACHINE_ID_SHORT];
+        _cleanup_(x_freep) char *why =
+                must(str_format("its key is used on machine %s..., and it enrolled on %s...: revoke it, and "
+                                "enrol both anew",
+                                machine_id_short(machine, here), machine_id_short(n->machine_id, there)));
         inventory_alarm(c, n, why);
 }
 

@@ -28,6 +28,9 @@ static void read_bodies(const json_t *j) {
         (void)body_reason(j, false, &reason, NULL);
         (void)body_reason(j, true, &reason, NULL);
         (void)body_notify(j, &wait, NULL);
+        (void)body_rollout_command(j, "approve", &reason, NULL);
+        (void)body_import(j, &(struct import_body){0}, NULL);
+        (void)body_replace(j, &(struct replace_body){0}, NULL);
         if (body_token(j, &token, NULL) == 0)
                 free(token.labels);
         if (body_source(j, &name, &spec, NULL) == 0) {

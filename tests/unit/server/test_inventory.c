@@ -122,7 +122,25 @@ static void test_import(void **state) {
         import(f, "[{\"name\":\"c\",\"machineId\":\"0d\"},{\"name\":\"d\",\"machineId\":\"0d\"}]", false,
                "twice");
         import(f, "[{\"name\":\"d\",\"machineId\":\"machine\"}]", false, "machineId");
+        /* A name whose beginning, as the error shows it, ends within a character. */
+        char far[400] = "[{\"name\":\"";
+        for (int i = 0; i < 100; i++)
+                strcat(far, i ? "\xc3\xb6" : "x");
+        strcat(far, "\"}]");
+        import(f, far, false, "far too long");
         assert_int_equal(inventory_size(f->control), 2);
+}
+
+/* A machine may call itself anything. */
+static void test_hostile_facts(void **state) {
+        struct fixture *f = *state;
+        struct node *n = fixture_node(f, "a", NULL, NULL);
+        report(f, n, "boot", "{\"machineId\":\"xxxxxxxxxxx\xc3\xb6\xc3\xb6\",\"arch\":7,\"cpus\":-1}");
+        assert_non_null(strstr(n->duplicate, "machine xxxxxxxxxxx?..."));
+        report(f, n, "boot", "{\"machineId\":[],\"memoryBytes\":9223372036854775807}");
+        assert_string_equal(pairs_get(n->traits, "facts.memoryGiB"), "8589934592");
+        _cleanup_(x_freep) struct pairs *list = facts_pairs("[1]", "linux/amd64");
+        assert_string_equal(pairs_get(list, "facts.arch"), "amd64");
 }
 
 static void test_replace(void **state) {
@@ -180,6 +198,7 @@ int main(void) {
                 cmocka_unit_test(test_facts),
                 cmocka_unit_test_setup_teardown(test_facts_select, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_import, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_hostile_facts, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_replace, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_duplicates, setup, teardown),
         };
