@@ -361,3 +361,20 @@ def test_a_huge_commit_is_bounded(lab, fleet_repository, tmp_path):
         assert notify(lab, "other")["compiledCommit"] == commit
     finally:
         hosted.stop()
+
+
+def test_ten_thousand_waves_and_files(lab, fleet_repository):
+    good = fleets.push_only(fleet_repository, "Few")
+    add(lab, fleet_repository, "fleet")
+    assert notify(lab)["compiledCommit"] == good
+    fleets.write(fleet_repository, waves=[{"name": f"w{i}", "limit": 1} for i in range(10000)])
+    many = fleet_repository.commit("Ten thousand waves")
+    status = notify(lab)
+    assert status["commit"] == many and status["compiledCommit"] == good
+    fault = status["diagnostics"][0]
+    assert fault["file"] == "edge/rollout.yaml" and fault["line"] > 0 and "too many, at most" in fault["message"]
+    fleets.write(fleet_repository)
+    for number in range(10000):
+        fleet_repository.write(f"nodes/n{number}.yaml", f"apiVersion: skerry/v1alpha1\nkind: Node\nmetadata: {{name: n{number}}}\n")
+    commit = fleet_repository.commit("Ten thousand files")
+    assert notify(lab)["compiledCommit"] == commit
