@@ -9,6 +9,7 @@
 #include "crypto/cert.h"
 #include "crypto/token.h"
 #include "net/backoff.h"
+#include "net/member.h"
 #include "version.h"
 
 #define ENROL_BASE_MS 1000
@@ -87,18 +88,12 @@ static void enrol_done(void *arg, const struct http_result *r) {
 }
 
 static json_t *enrol_body(struct enrolment *e, struct err **err) {
-        _cleanup_(x_freep) char *csr = NULL;
         _cleanup_json_ json_t *facts = machine_facts(e->request.sysroot);
-        if (csr_make(e->key, e->request.name ? e->request.name : "node", &csr, err) < 0)
-                return NULL;
+        json_t *body = NULL;
         if (!facts || json_object_set_new(facts, "platform", json_string(machine_platform())) < 0 ||
             json_object_set_new(facts, "agentVersion", json_string(SKERRY_VERSION)) < 0)
                 return NULL;
-        json_t *body = json_pack("{s:s, s:s, s:O}", "token", e->request.token, "csr", csr, "facts", facts);
-        if (body && e->request.name && json_object_set_new(body, "name", json_string(e->request.name)) < 0) {
-                json_decref(body);
-                return NULL;
-        }
+        (void)member_enrol_body(e->key, e->request.token, e->request.name, "node", facts, &body, err);
         return body;
 }
 
@@ -268,19 +263,16 @@ static int choose_client(struct renewal *r, struct http_client **ret, struct err
 }
 
 static int renew(struct renewal *r, struct err **err) {
-        _cleanup_(x_freep) char *csr = NULL, *proof = NULL;
+        _cleanup_json_ json_t *body = NULL;
+        const struct identity *held = r->host.identity;
         struct http_client *client;
         int rc;
 
         r->key = key_free(r->key);
         if ((rc = choose_client(r, &client, err)) < 0 || (rc = key_generate(&r->key, err)) < 0 ||
-            (rc = csr_make(r->key, identity_name(r->host.identity), &csr, err)) < 0 ||
-            (rc = key_sign(identity_key(r->host.identity), csr, strlen(csr), &proof, err)) < 0)
+            (rc = member_renew_body(r->key, identity_key(held), identity_name(held),
+                                    identity_certificate(held), &body, err)) < 0)
                 return rc;
-        _cleanup_json_ json_t *body = json_pack("{s:s, s:s, s:s}", "csr", csr, "certificate",
-                                                identity_certificate(r->host.identity), "proof", proof);
-        if (!body)
-                return err_set_errno(err, ENOMEM, "renew");
         return post(client, r->host.edge, "/edge/v1/renew", body, renew_done, r, &r->call, err);
 }
 

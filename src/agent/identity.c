@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "crypto/cert.h"
 #include "crypto/spiffe_id.h"
+#include "net/member.h"
 
 #define IDENTITY_FILE_MAX (CERT_PEM_MAX + 16384)
 #define BUNDLE_FILE_MAX ((size_t)2 << 20) /* a TUF root may be in it */
@@ -34,33 +35,6 @@ struct identity *identity_free(struct identity *i) {
         tls_config_free(i->tls);
         free(i);
         return NULL;
-}
-
-/* The node's name out of the certificate's SPIFFE ID. */
-static int read_name(const struct cert_info *info, const struct bundle *bundle, char **ret,
-                     struct err **err) {
-        enum identity_kind kind;
-        _cleanup_(x_freep) char *name = NULL;
-        if (!info->spiffe_id || spiffe_id_member(info->spiffe_id, bundle->trust_domain, &kind, &name) < 0)
-                return err_set(err, EINVAL, "the certificate is for %s, not for a member of %s",
-                               info->spiffe_id ? info->spiffe_id : "nobody", bundle->trust_domain);
-        if (kind != IDENTITY_NODE)
-                return err_set(err, EINVAL, "the certificate is for %s, which is not a node",
-                               info->spiffe_id);
-        *ret = TAKE_PTR(name);
-        return 0;
-}
-
-static int same_key(struct key *key, const char *certificate, struct err **err) {
-        _cleanup_(key_freep) struct key *public = NULL;
-        char ours[65], theirs[65];
-        int r;
-        if ((r = cert_public_key(certificate, &public, err)) < 0 || (r = key_id(public, theirs, err)) < 0 ||
-            (r = key_id(key, ours, err)) < 0)
-                return r;
-        if (!str_eq(ours, theirs))
-                return err_set(err, EINVAL, "the certificate is for another key");
-        return 0;
 }
 
 static int make_material(const struct identity *i, bool anonymous, char **ret_key_pem,
@@ -104,8 +78,8 @@ static int assemble(const char *state, struct key *key, const char *certificate,
         if (!i->folder || !i->certificate)
                 return err_set_errno(err, ENOMEM, "identity");
         if ((r = cert_inspect(certificate, &i->info, err)) < 0 ||
-            (r = read_name(&i->info, i->bundle, &i->name, err)) < 0 ||
-            (r = same_key(key, certificate, err)) < 0 || (r = use_material(i, err)) < 0)
+            (r = member_name(i->info.spiffe_id, i->bundle->trust_domain, IDENTITY_NODE, &i->name, err)) < 0 ||
+            (r = member_check_key(key, certificate, err)) < 0 || (r = use_material(i, err)) < 0)
                 return r;
         *ret = TAKE_PTR(i);
         return 0;
@@ -228,9 +202,10 @@ int identity_renew(struct identity *i, struct key *key, const char *certificate,
                 return err_set_errno(err, ENOMEM, "renewed certificate");
         if ((r = cert_verify_svid(certificate, i->bundle->roots, i->bundle->trust_domain, now, 0, &id, err)) <
                     0 ||
-            (r = same_key(key, certificate, err)) < 0 || (r = cert_inspect(certificate, &info, err)) < 0)
+            (r = member_check_key(key, certificate, err)) < 0 ||
+            (r = cert_inspect(certificate, &info, err)) < 0)
                 return err_wrap(err, "renewed certificate");
-        r = read_name(&info, i->bundle, &name, err);
+        r = member_name(info.spiffe_id, i->bundle->trust_domain, IDENTITY_NODE, &name, err);
         if (r == 0 && !str_eq(name, i->name))
                 r = err_set(err, EINVAL, "it is for node %s, this is node %s", name, i->name);
         if (r == 0)

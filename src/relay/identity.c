@@ -11,6 +11,7 @@
 #include "crypto/cert.h"
 #include "crypto/key.h"
 #include "crypto/spiffe_id.h"
+#include "net/member.h"
 #include "version.h"
 
 #define IDENTITY_BYTES_MAX ((size_t)1 << 20)
@@ -141,32 +142,19 @@ static int from_json(const json_t *j, const char *key_pem, const char *server, s
 }
 
 static int check_member(const struct identity *i, const char *spiffe_id, struct err **err) {
-        enum identity_kind kind;
         _cleanup_(x_freep) char *name = NULL;
-        int r = spiffe_id_member(spiffe_id, i->trust_domain, &kind, &name);
+        int r = member_name(spiffe_id, i->trust_domain, IDENTITY_RELAY, &name, err);
         if (r < 0)
-                return err_set(err, -r, "certificate is for %s", spiffe_id);
-        if (kind != IDENTITY_RELAY || !str_eq(name, i->name))
-                return err_set(
-                        err, EINVAL,
-                        "the server made this machine %s, not relay %s; is the join token one for relays?",
-                        spiffe_id, i->name);
-        return 0;
+                return err_wrap_code(err, r, "is the join token one for relays?");
+        return str_eq(name, i->name) ? 0
+                                     : err_set(err, EINVAL, "the certificate is for %s, not for relay %s",
+                                               spiffe_id, i->name);
 }
 
 static int check_key(const struct identity *i, struct err **err) {
-        _cleanup_(key_freep) struct key *mine = NULL, *certified = NULL;
-        char a[65], b[65];
+        _cleanup_(key_freep) struct key *mine = NULL;
         int r = key_from_pem(i->key_pem, &mine, err);
-        if (r >= 0)
-                r = cert_public_key(i->certificate_pem, &certified, err);
-        if (r >= 0)
-                r = key_id(mine, a, err);
-        if (r >= 0)
-                r = key_id(certified, b, err);
-        if (r < 0)
-                return r;
-        return str_eq(a, b) ? 0 : err_set(err, EINVAL, "certificate is for another key");
+        return r < 0 ? r : member_check_key(mine, i->certificate_pem, err);
 }
 
 int identity_from_answer(const char *answer, size_t len, const char *key_pem, const char *server,
@@ -245,65 +233,54 @@ int identity_save(const struct identity *i, const char *state, struct err **err)
 
 /* ---- asking */
 
-static int new_key_and_request(const char *name, char **ret_key_pem, char **ret_csr, struct err **err) {
-        _cleanup_(key_freep) struct key *k = NULL;
-        _cleanup_(x_freep) char *pem = NULL;
-        int r = key_generate(&k, err);
-        if (r >= 0)
-                r = key_to_pem(k, &pem, err);
-        if (r >= 0)
-                r = csr_make(k, name, ret_csr, err);
+/* Both as text. */
+static int asked_with(struct key *key, const json_t *body, char **ret_body, char **ret_key_pem,
+                      struct err **err) {
+        _cleanup_(x_freep) char *pem = NULL, *text = json_encode_compact(body);
+        if (!text)
+                return err_set(err, ENOMEM, "out of memory");
+        int r = key_to_pem(key, &pem, err);
         if (r < 0)
                 return r;
+        *ret_body = TAKE_PTR(text);
         *ret_key_pem = TAKE_PTR(pem);
         return 0;
 }
 
 int identity_enrol_request(const char *token, const char *name, char **ret_body, char **ret_key_pem,
                            struct err **err) {
-        _cleanup_(x_freep) char *csr = NULL, *key_pem = NULL, *machine_id = NULL;
+        _cleanup_(x_freep) char *machine_id = NULL;
+        _cleanup_(key_freep) struct key *key = NULL;
+        _cleanup_json_ json_t *body = NULL;
         struct utsname host;
         size_t len = 0;
         if (uname(&host) < 0)
                 return err_set_errno(err, errno, "read the host's name");
-        int r = new_key_and_request(name ? name : host.nodename, &key_pem, &csr, err);
-        if (r < 0)
-                return r;
         if (file_read("/etc/machine-id", 128, &machine_id, &len, NULL) >= 0)
                 machine_id[strcspn(machine_id, "\n")] = '\0';
-        _cleanup_json_ json_t *j =
-                json_pack("{s:s, s:s, s:s*, s:{s:s, s:s*, s:s, s:s}}", "token", token, "csr", csr, "name",
-                          name, "facts", "hostname", host.nodename, "machineId", machine_id, "platform",
-                          str_eq(host.machine, "x86_64")    ? "linux/amd64"
-                          : str_eq(host.machine, "aarch64") ? "linux/arm64"
-                                                            : host.machine,
-                          "agentVersion", SKERRY_VERSION);
-        char *body = j ? json_encode_compact(j) : NULL;
-        if (!body)
+        _cleanup_json_ json_t *facts = json_pack("{s:s, s:s*, s:s, s:s}", "hostname", host.nodename,
+                                                 "machineId", machine_id, "platform",
+                                                 str_eq(host.machine, "x86_64")    ? "linux/amd64"
+                                                 : str_eq(host.machine, "aarch64") ? "linux/arm64"
+                                                                                   : host.machine,
+                                                 "agentVersion", SKERRY_VERSION);
+        if (!facts)
                 return err_set(err, ENOMEM, "out of memory");
-        *ret_body = body;
-        *ret_key_pem = TAKE_PTR(key_pem);
-        return 0;
+        int r = key_generate(&key, err);
+        if (r >= 0)
+                r = member_enrol_body(key, token, name, host.nodename, facts, &body, err);
+        return r < 0 ? r : asked_with(key, body, ret_body, ret_key_pem, err);
 }
 
 int identity_renew_request(const struct identity *i, char **ret_body, char **ret_key_pem, struct err **err) {
-        _cleanup_(x_freep) char *csr = NULL, *key_pem = NULL, *proof = NULL;
-        _cleanup_(key_freep) struct key *old = NULL;
-        int r = new_key_and_request(i->name, &key_pem, &csr, err);
+        _cleanup_(key_freep) struct key *held = NULL, *key = NULL;
+        _cleanup_json_ json_t *body = NULL;
+        int r = key_from_pem(i->key_pem, &held, err);
         if (r >= 0)
-                r = key_from_pem(i->key_pem, &old, err);
+                r = key_generate(&key, err);
         if (r >= 0)
-                r = key_sign(old, csr, strlen(csr), &proof, err);
-        if (r < 0)
-                return r;
-        _cleanup_json_ json_t *j =
-                json_pack("{s:s, s:s, s:s}", "csr", csr, "certificate", i->certificate_pem, "proof", proof);
-        char *body = j ? json_encode_compact(j) : NULL;
-        if (!body)
-                return err_set(err, ENOMEM, "out of memory");
-        *ret_body = body;
-        *ret_key_pem = TAKE_PTR(key_pem);
-        return 0;
+                r = member_renew_body(key, held, i->name, i->certificate_pem, &body, err);
+        return r < 0 ? r : asked_with(key, body, ret_body, ret_key_pem, err);
 }
 
 msec_t identity_renew_at(const struct identity *i) {
