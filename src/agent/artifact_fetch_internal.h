@@ -71,8 +71,8 @@ struct artifact_fetch {
         struct range_window *ranges; /* of the pack, under way */
         char *feed;                  /* the range that came, for the worker */
         size_t n_feed;
-        bool feed_is_cut;    /* it broke off: without progress that is a failure */
-        int feed_error;      /* with this */
+        bool feed_is_cut; /* it broke off: without progress that is a failure */
+        int feed_error;   /* with this */
         char *feed_message;
         int64_t feed_before; /* bytes of the pack that were missing before it */
 };

@@ -556,7 +556,7 @@ static void expect_one_job(const struct node *n, unsigned given_up) {
 static void test_anything_in_any_order(void **state) {
         struct node *n = *state;
         publish_delta(n);
-        for (uint64_t seed = 1; seed <= 60; seed++) {
+        for (uint64_t seed = 1; seed <= 30; seed++) {
                 struct prng r;
                 prng_seed(&r, seed);
                 n->done = false;
