@@ -128,7 +128,8 @@ static bool classify(struct schema_decoder *d, const struct value *v, enum fleet
         if (k < 0) {
                 const char *near = suggest_nearest(kind->text, fleet_kind_names, FLEET_KINDS, suggestion,
                                                    sizeof suggestion);
-                schema_error(d, &kind->position, near ? near : "kinds are Fleet, App, Node, Rollout and Schedule",
+                schema_error(d, &kind->position,
+                             near ? near : "kinds are Fleet, App, Node, Rollout and Schedule",
                              "unknown kind \"%.80s\"", kind->text);
                 return false;
         }

@@ -364,7 +364,8 @@ int time_zone_open(const char *folder, const char *name, struct time_zone **ret,
                 return err_set(err, ENOMEM, "out of memory");
         int r = time_zone_open_file(path, ret, &why);
         if (r == -ENOENT)
-                return err_set(err, ENOENT, "time zone %s is not known here (the package tzdata has them)", name);
+                return err_set(err, ENOENT, "time zone %s is not known here (the package tzdata has them)",
+                               name);
         return r < 0 ? err_set(err, -r, "time zone %s: %s", name, err_message(why)) : 0;
 }
 
