@@ -268,6 +268,8 @@ static int code_plain_bytes(struct delta_program *p, const struct delta_program_
         int64_t at = 0, end = f->packed->new_plain_length;
         for (uint32_t i = 0; at < end; i++) {
                 const struct delta_piece *x = i < f->n_pieces ? &f->pieces[i] : NULL;
+                if (x && !old)
+                        return damaged(p, "a piece of an old file that it does not name", err);
                 for (int64_t to = x ? x->new_offset : end; at < to;) {
                         size_t k = (size_t)MIN(to - at, (int64_t)DELTA_CHUNK);
                         delta_columns_bytes(p->c, DELTA_NEW, plain + at, k);
