@@ -266,7 +266,7 @@ def test_a_push_without_the_key_at_hand_is_published_by_the_next(publisher):
     payload = publisher.folder / "payload"
     payload.write_text("content")
     push = ["artifact", "push", "--repository", work, "--type", "file", "--platform", "any", "web:1.0.0", payload]
-    assert "not public yet" in publisher.run(*push)
+    assert "only staged, not published" in publisher.try_run(*push).stderr
     again = publisher.try_run(*push, "--passphrase-file", wrong)
     assert again.returncode not in (0, 2)
     assert "passphrase" in again.stderr

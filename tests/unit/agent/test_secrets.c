@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -76,9 +77,20 @@ static void a_folder_of_somebody_else_is_refused(void **state) {
         assert_null(made);
 }
 
+/* User-mode emulators take any advice about memory, and follow none. */
+static bool advice_is_followed(void) {
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        void *p = mmap(NULL, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(p != MAP_FAILED);
+        bool followed = madvise(p, page, INT_MAX) < 0;
+        assert_int_equal(munmap(p, page), 0);
+        return followed;
+}
+
 /* The child sees nothing of what is not meant for it. */
 static void secret_memory_stays_with_us(void **state) {
         (void)state;
+        bool wiped = advice_is_followed();
         _cleanup_(secret_freep) struct secret *own = secret_new(64, false), *handed = secret_new(64, true);
         int status;
         assert_non_null(own);
@@ -87,7 +99,9 @@ static void secret_memory_stays_with_us(void **state) {
         memcpy(secret_data(handed), "flow", 5);
         pid_t pid = fork();
         if (pid == 0)
-                _exit(secret_text(own)[0] == '\0' && strcmp(secret_text(handed), "flow") == 0 ? 0 : 1);
+                _exit((!wiped || secret_text(own)[0] == '\0') && strcmp(secret_text(handed), "flow") == 0
+                              ? 0
+                              : 1);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), 0);
