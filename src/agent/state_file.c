@@ -7,9 +7,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/fs.h"
 #include "base/str.h"
+
+#define LOCK_WAIT_MS 3000
+#define LOCK_PAUSE_MS 50
 
 static int write_all(int fd, const char *p, size_t n) {
         while (n > 0) {
@@ -42,6 +46,19 @@ int state_file_write(const char *path, const void *data, size_t len, struct err 
         return 0;
 }
 
+/* A child that an agent was just about to start when it was killed holds its lock until it runs its program.
+ */
+static int lock_soon(int fd) {
+        const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+        for (int waited = 0;; waited += LOCK_PAUSE_MS) {
+                if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+                        return 0;
+                if (errno != EWOULDBLOCK || waited >= LOCK_WAIT_MS)
+                        return -errno;
+                (void)nanosleep(&pause, NULL);
+        }
+}
+
 int state_lock(const char *state, int *ret_fd, struct err **err) {
         int r = dir_make(state, 0700, err);
         if (r < 0)
@@ -52,10 +69,11 @@ int state_lock(const char *state, int *ret_fd, struct err **err) {
         _cleanup_(x_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return err_set_errno(err, errno, "open %s", path);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        r = lock_soon(fd);
+        if (r < 0) {
                 char holder[32] = "";
-                if (errno != EWOULDBLOCK)
-                        return err_set_errno(err, errno, "lock %s", path);
+                if (r != -EWOULDBLOCK)
+                        return err_set_errno(err, -r, "lock %s", path);
                 if (read(fd, holder, sizeof(holder) - 1) <= 0)
                         (void)snprintf(holder, sizeof(holder), "unknown");
                 holder[strcspn(holder, "\n")] = '\0';
