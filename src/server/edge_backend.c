@@ -421,3 +421,25 @@ struct edge_backend edge_backend_make(struct control *c) {
                 .bundle = backend_bundle,
         };
 }
+
+/* ---- closing connections */
+
+struct drop {
+        struct control *control;
+        enum identity_kind kind;
+        char *name;
+};
+
+static void drop_now(void *arg, int error) {
+        struct drop *d = arg;
+        if (error == 0 && d->control->edge)
+                edge_drop(d->control->edge, d->kind, d->name);
+        free(d->name);
+        free(d);
+}
+
+void edge_backend_drop_later(struct control *c, enum identity_kind kind, const char *name) {
+        struct drop *d = NEW(struct drop);
+        *d = (struct drop){c, kind, copy_text(name)};
+        turns_after(c->turns, drop_now, d);
+}

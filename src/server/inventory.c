@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "base/table.h"
 #include "codec/json.h"
-#include "relay/edge.h"
 #include "server/assignments.h"
+#include "server/edge_backend.h"
 #include "server/fleets.h"
 #include "server/inventory_facts.h"
 #include "server/memory.h"
@@ -248,23 +248,6 @@ static struct node *node_new(struct control *c, const char *name) {
         return n;
 }
 
-static void drop_now(void *arg, int error) {
-        struct control *c = ((void **)arg)[0];
-        char *name = ((void **)arg)[1];
-        if (error == 0 && c->edge)
-                edge_drop(c->edge, IDENTITY_NODE, name);
-        free(name);
-        free(arg);
-}
-
-/* Closes the node's connections once what was written about it is durable. */
-static void drop_later(struct control *c, const char *name) {
-        void **arg = new0(2 * sizeof(void *));
-        arg[0] = c;
-        arg[1] = copy_text(name);
-        turns_after(c->turns, drop_now, arg);
-}
-
 struct node *inventory_enrol(struct control *c, const char *name, const char *machine_id,
                              struct pairs *labels, const struct cert_info *certificate) {
         struct node *n = inventory_node(c, name);
@@ -301,7 +284,7 @@ struct node *inventory_enrol(struct control *c, const char *name, const char *ma
                                               .message = message,
                                               .node = name});
         if (replaced) /* the machine before */
-                drop_later(c, name);
+                edge_backend_drop_later(c, IDENTITY_NODE, name);
         if (other && other != n && !other->revoked_at) {
                 char id[MACHINE_ID_SHORT];
                 _cleanup_(x_freep) char *why =
@@ -462,7 +445,7 @@ void inventory_revoke(struct control *c, struct node *n, const char *reason, con
                                                       .actor = actor});
                 fleets_settle_node(c, n);
         }
-        drop_later(c, n->name);
+        edge_backend_drop_later(c, IDENTITY_NODE, n->name);
 }
 
 void inventory_forget(struct control *c, struct node *n) {
@@ -470,7 +453,7 @@ void inventory_forget(struct control *c, struct node *n) {
         turns_write(c->turns, "DELETE FROM certificates WHERE kind = 'node' AND name = $1", "s", n->name);
         turns_write(c->turns, "DELETE FROM nodes WHERE name = $1", "s", n->name);
         tokens_forget_member(c, "node", n->name);
-        drop_later(c, n->name);
+        edge_backend_drop_later(c, IDENTITY_NODE, n->name);
         c->inventory->generation++;
         machine_set(c, n, NULL);
         table_remove(c->inventory->nodes, n->name);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/table.h"
-#include "relay/edge.h"
+#include "server/edge_backend.h"
 #include "server/shapes.h"
 #include "server/tokens.h"
 
@@ -97,22 +97,6 @@ void relays_presence(struct control *c, struct relay *r, bool connected, const c
                 inventory_relay_gone(c, r->name);
 }
 
-static void drop_now(void *arg, int error) {
-        struct control *c = ((void **)arg)[0];
-        char *name = ((void **)arg)[1];
-        if (error == 0 && c->edge)
-                edge_drop(c->edge, IDENTITY_RELAY, name);
-        free(name);
-        free(arg);
-}
-
-static void drop_later(struct control *c, const char *name) {
-        void **arg = new0(2 * sizeof(void *));
-        arg[0] = c;
-        arg[1] = copy_text(name);
-        turns_after(c->turns, drop_now, arg);
-}
-
 void relays_revoke(struct control *c, struct relay *r, const char *reason, const char *actor) {
         if (r->revoked_at == 0) {
                 r->revoked_at = control_now(c);
@@ -122,14 +106,14 @@ void relays_revoke(struct control *c, struct relay *r, const char *reason, const
                 events_add(c->events,
                            &(struct event){.type = "RelayRevoked", .message = message, .actor = actor});
         }
-        drop_later(c, r->name);
+        edge_backend_drop_later(c, IDENTITY_RELAY, r->name);
 }
 
 void relays_forget(struct control *c, struct relay *r) {
         turns_write(c->turns, "DELETE FROM certificates WHERE kind = 'relay' AND name = $1", "s", r->name);
         turns_write(c->turns, "DELETE FROM relays WHERE name = $1", "s", r->name);
         tokens_forget_member(c, "relay", r->name);
-        drop_later(c, r->name);
+        edge_backend_drop_later(c, IDENTITY_RELAY, r->name);
         table_remove(c->relays->all, r->name);
 }
 
